@@ -1,0 +1,36 @@
+//! Values, and the two shapes in which devices send them.
+
+use crate::Timestamp;
+
+/// A value: one of the five kinds of spec §1, no more.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A 64-bit signed integer (LONG).
+    Long(i64),
+    /// An IEEE double (DOUBLE). Infinities and NaN cannot come from JSON but can from Protobuf.
+    Double(f64),
+    /// Text.
+    String(String),
+    /// A JSON object or array, as compact text with the member order kept (spec 7.4).
+    Json(String),
+}
+
+/// A key and its value: an attribute, or one reading of a [`Sample`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Never empty, at most `max_key_length` bytes (spec 7.4).
+    pub key: String,
+    /// What the key stands at.
+    pub value: Value,
+}
+
+/// Readings taken at one time: the point set of spec 7.2.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The device's time, or the host's receive time when the device gave none.
+    pub time: Timestamp,
+    /// The readings; a key occurs at most once.
+    pub entries: Vec<Entry>,
+}
