@@ -97,9 +97,7 @@ fn body_from_wire(body: wire::event::Body) -> Result<Body, DecodeError> {
             telemetry
                 .samples
                 .into_iter()
-                .map(|sample| {
-                    Ok(Sample { time: Timestamp(sample.time), entries: entries_from_wire(sample.entries)? })
-                })
+                .map(|sample| Ok(Sample { time: Timestamp(sample.time), entries: entries_from_wire(sample.entries)? }))
                 .collect::<Result<_, DecodeError>>()?,
         ),
         wire::event::Body::ClientAttributes(attributes) => {
