@@ -20,7 +20,7 @@ pub enum Value {
 /// A key and its value: an attribute, or one reading of a [`Sample`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Never empty, at most `max_key_length` bytes (spec 7.4).
+    /// Never empty (spec 7.4).
     pub key: String,
     /// What the key stands at.
     pub value: Value,

@@ -1,1 +1,33 @@
+//! Loads, checks and calls plugins. The only crate that knows wasmtime.
+//!
+//! ```text
+//! bytes ─ load ─▶ Plugin ─ configure ─▶ Converter ─┐
+//!                                                  ├─ Pool (one per worker) ─ decode, encode ─▶ results, one per message
+//!                              Engine (one) ───────┘        instances, reused
+//! ```
+//!
+//! - [`engine`]: settings of the runtime, the clock that interrupts guests, and who may use how much of it
+//! - [`load`]: bytes to a checked plugin
+//! - [`contract`]: one adapter per version of the WIT contract
+//! - [`instance`]: one running guest with its limits
+//! - [`converter`]: a plugin with a profile's configuration
+//! - [`pool`]: a worker's instances; calls, and what happens when a guest fails
+//! - [`watch`]: when the directories with plugins and profiles have changed
+//!
+//! Knows nothing of MQTT, devices, or where events go.
 #![forbid(unsafe_code)]
+
+pub mod contract;
+pub mod converter;
+pub mod engine;
+mod instance;
+pub mod load;
+pub mod pool;
+pub mod watch;
+
+pub use contract::{Operations, Uplink};
+pub use converter::{ConfigureError, Converter, Limits};
+pub use engine::{Engine, EngineError, EngineSettings};
+pub use instance::{Cause, Failure};
+pub use load::{LoadError, Plugin};
+pub use pool::{CallError, Pool};

@@ -1,5 +1,5 @@
 //! The rows of spec 7 and 12.1, natively; and the reader against serde_json on arbitrary input.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use proptest::prelude::*;
 use tidegate_json::Json;

@@ -1,0 +1,180 @@
+//! A plugin with a profile's configuration.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use model::Operation;
+use tokio::sync::Semaphore;
+
+use crate::contract::Operations;
+use crate::engine::Engine;
+use crate::instance::{Failure, Instance};
+use crate::load::Plugin;
+
+/// What a profile allows a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// CPU time for a call …
+    pub call_time: Duration,
+    /// … and for each message of it in addition.
+    pub message_time: Duration,
+    /// CPU time for starting and configuring an instance.
+    pub configure_time: Duration,
+    /// Bytes of linear memory.
+    pub memory: usize,
+    /// Bytes that one message may become, as they are counted when they are taken over from the guest.
+    pub max_output: usize,
+    /// A new instance for every message instead of reused ones: slower by tens of microseconds.
+    pub fresh_instances: bool,
+}
+
+impl Limits {
+    /// Elements of a table; far above what a compiler makes of any program.
+    pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
+
+    pub(crate) fn time(&self, messages: usize) -> Duration {
+        self.call_time.saturating_add(self.message_time.saturating_mul(u32::try_from(messages).unwrap_or(u32::MAX)))
+    }
+
+    pub(crate) fn output(&self, messages: usize) -> usize {
+        self.max_output.saturating_mul(messages)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            call_time: Duration::from_millis(100),
+            message_time: Duration::from_millis(5),
+            configure_time: Duration::from_secs(2),
+            memory: 64 << 20,
+            // A payload of 64 KiB with the shortest keys becomes 0.9 MiB.
+            max_output: 2 << 20,
+            fresh_instances: false,
+        }
+    }
+}
+
+/// Why a plugin cannot be used with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigureError {
+    /// The plugin looked at the configuration and says what is wrong with it.
+    #[error("refused its configuration: {}", .0.join("; "))]
+    Refused(Vec<String>),
+    /// The plugin failed while starting or configuring.
+    #[error("failed while starting: {}: {}", .0.cause.as_str(), .0.detail)]
+    Failed(Failure),
+    /// Its functions have other types than the contract.
+    #[error("does not fit the contract: {0}")]
+    Broken(String),
+}
+
+/// A plugin that accepted a configuration. Instances of it are made and called by a [`crate::Pool`].
+pub struct Converter {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) config: String,
+    pub(crate) limits: Limits,
+    /// At most so many calls at once as there are workers (design §5).
+    pub(crate) calls: Semaphore,
+    pub(crate) faults: FaultStreak,
+    /// What distinguishes it from every other converter of the process.
+    pub(crate) id: u64,
+    operations: Operations,
+}
+
+impl Converter {
+    /// Starts one instance to see whether the plugin accepts `config`, which is a JSON object.
+    ///
+    /// # Errors
+    /// See [`ConfigureError`].
+    pub async fn new(
+        engine: &Arc<Engine>,
+        plugin: &Arc<Plugin>,
+        config: String,
+        limits: Limits,
+    ) -> Result<Arc<Self>, ConfigureError> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let (_, operations) = Instance::start(engine, plugin, &config, &limits).await?;
+        Ok(Arc::new(Self {
+            engine: engine.clone(),
+            plugin: plugin.clone(),
+            config,
+            limits,
+            calls: Semaphore::new(engine.workers()),
+            faults: FaultStreak::default(),
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            operations,
+        }))
+    }
+
+    /// The plugin behind it.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// All that it implements.
+    pub fn operations(&self) -> Operations {
+        self.operations
+    }
+
+    /// Whether it implements this.
+    pub fn implements(&self, operation: Operation) -> bool {
+        self.operations.contains(operation)
+    }
+}
+
+impl std::fmt::Debug for Converter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Converter").field("plugin", &self.plugin).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Failures in a row, over all workers. A guest that only fails is not restarted as fast as the machine can.
+#[derive(Debug, Default)]
+pub(crate) struct FaultStreak(AtomicU32);
+
+impl FaultStreak {
+    /// So many are bad luck: the halves in which one guilty message is found.
+    const TOLERATED: u32 = 16;
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    pub(crate) fn success(&self) {
+        if self.0.load(Ordering::Relaxed) != 0 {
+            self.0.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn failure(&self) {
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |streak| streak.checked_add(1));
+    }
+
+    /// How long the next instance has to wait: doubled with each failure from 1 ms to 1 s.
+    pub(crate) fn backoff(&self) -> Option<Duration> {
+        let over = self.0.load(Ordering::Relaxed).checked_sub(Self::TOLERATED + 1)?;
+        Some(Duration::from_millis(1_u64 << over.min(10)).min(Self::LONGEST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_streak_of_failures_slows_down_and_a_success_ends_it() {
+        let streak = FaultStreak::default();
+        for _ in 0..FaultStreak::TOLERATED {
+            streak.failure();
+            assert_eq!(streak.backoff(), None);
+        }
+        streak.failure();
+        assert_eq!(streak.backoff(), Some(Duration::from_millis(1)));
+        streak.failure();
+        assert_eq!(streak.backoff(), Some(Duration::from_millis(2)));
+        (0..100).for_each(|_| streak.failure());
+        assert_eq!(streak.backoff(), Some(FaultStreak::LONGEST));
+        streak.success();
+        assert_eq!(streak.backoff(), None);
+    }
+}

@@ -1,0 +1,20 @@
+;; Returns a reason that is not UTF-8.
+(module
+  ;; COMMON
+  (func (export "tidegate:plugin/conversion@0.1.0-draft#configure") (param i32 i32) (result i32)
+    (i32.store8 (i32.const 16) (i32.const 0))   ;; ok
+    (i32.store16 (i32.const 20) (i32.const 1))  ;; operations: telemetry
+    (i32.const 16))
+  (func (export "tidegate:plugin/conversion@0.1.0-draft#encode") (param i32 i32) (result i32)
+    (i32.store (i32.const 48) (i32.const 0))
+    (i32.store (i32.const 52) (i32.const 0))
+    (i32.const 48))
+  (func (export "tidegate:plugin/conversion@0.1.0-draft#decode") (param $messages i32) (param $count i32) (result i32)
+    (i32.store (i32.const 32) (i32.const 1024))
+    (i32.store (i32.const 36) (local.get $count))
+    (i32.store (i32.const 1024) (i32.const 0)) (i32.store (i32.const 1028) (i32.const 0))
+    (i32.store (i32.const 1032) (i32.const 2048)) (i32.store (i32.const 1036) (i32.const 1))
+    (i32.store (i32.const 2064) (i32.const 64)) (i32.store (i32.const 2068) (i32.const 1))
+    (i32.store8 (i32.const 64) (i32.const 0xff))
+    (i32.const 32))
+)
