@@ -11,14 +11,14 @@ mod wire {
     include!(concat!(env!("OUT_DIR"), "/tidegate.event.v1.rs"));
 }
 
-/// Bytes that are not an event record.
+/// Bytes that are not the record they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Not Protobuf, or not this message.
-    #[error("event record: {0}")]
+    #[error("record: {0}")]
     Wire(#[from] prost::DecodeError),
-    /// A field without which an event makes no sense is absent, or a number is out of range.
-    #[error("event record: {0} is missing or out of range")]
+    /// A field without which the record makes no sense is absent, or a number is out of range.
+    #[error("record: {0} is missing or out of range")]
     Field(&'static str),
 }
 
