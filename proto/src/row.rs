@@ -1,6 +1,6 @@
 //! Packed rows: stamped values ↔ the bytes of `row.proto`.
 
-use model::{Timestamp, Value};
+use model::{Stamped, Timestamp, Value};
 use prost::Message;
 
 use crate::event::DecodeError;
@@ -8,15 +8,6 @@ use crate::event::DecodeError;
 #[allow(missing_docs, clippy::all, unreachable_pub)]
 mod wire {
     include!(concat!(env!("OUT_DIR"), "/tidegate.row.v1.rs"));
-}
-
-/// A value and since when it stands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Stamped {
-    /// When it was measured or written.
-    pub time: Timestamp,
-    /// What it is.
-    pub value: Value,
 }
 
 /// The bytes of a row with these keys and values.

@@ -1,2 +1,8 @@
+//! The binary: reads the command line and does what it says.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate::cli::run()
+}

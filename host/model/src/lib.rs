@@ -25,4 +25,4 @@ pub use event::{Body, Event, Origin};
 pub use id::{DeviceId, EventId, TenantId};
 pub use operation::Operation;
 pub use time::Timestamp;
-pub use value::{Entry, Sample, Value};
+pub use value::{Entry, Sample, Stamped, Value};

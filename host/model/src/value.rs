@@ -26,6 +26,15 @@ pub struct Entry {
     pub value: Value,
 }
 
+/// A value and since when it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stamped {
+    /// When it was measured or written.
+    pub time: Timestamp,
+    /// What it is.
+    pub value: Value,
+}
+
 /// Readings taken at one time: the point set of spec 7.2.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {

@@ -182,9 +182,10 @@ impl Drop for Running {
 }
 
 fn open_cache(directory: &std::path::Path) -> Result<Cache, EngineError> {
+    let error = |error: &dyn std::fmt::Display| EngineError::Cache(directory.to_owned(), format!("{error:#}"));
     let mut config = CacheConfig::new();
-    config.with_directory(directory);
-    Cache::new(config).map_err(|error| EngineError::Cache(directory.to_owned(), format!("{error:#}")))
+    config.with_directory(std::path::absolute(directory).map_err(|failed| error(&failed))?);
+    Cache::new(config).map_err(|failed| error(&failed))
 }
 
 /// 4 GiB of address space for each guest spare its bounds checks; small boards refuse that, so step down.

@@ -83,7 +83,7 @@ async fn one_guilty_message_does_not_spoil_the_others() {
             match result {
                 Ok(decoded) => assert!(!guilty.contains(&at) && decoded == Decoded::default(), "{at}"),
                 Err(CallError::Failed(failure)) => {
-                    assert!(guilty.contains(&at) && failure.cause == Cause::Trap, "{at}")
+                    assert!(guilty.contains(&at) && failure.cause == Cause::Trap, "{at}");
                 }
                 Err(other) => panic!("{other}"),
             }

@@ -1,0 +1,51 @@
+//! Prometheus metrics.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Starts collecting, the first time it is called in a process.
+pub fn install() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let handle = HANDLE.get_or_init(|| {
+        let recorder = recorder();
+        let handle = recorder.handle();
+        // Somebody who embeds the gateway may have a recorder of their own.
+        let _ = metrics::set_global_recorder(recorder);
+        describe();
+        handle
+    });
+    handle.clone()
+}
+
+/// The metrics as text.
+pub async fn render(handle: PrometheusHandle) -> String {
+    handle.run_upkeep();
+    handle.render()
+}
+
+fn recorder() -> metrics_exporter_prometheus::PrometheusRecorder {
+    const SECONDS: &[f64] = &[0.000_01, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+    const MESSAGES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0];
+    let builder = PrometheusBuilder::new();
+    let builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS);
+    let builder = builder.and_then(|builder| {
+        builder.set_buckets_for_metric(Matcher::Full("tidegate_batch_messages".to_owned()), MESSAGES)
+    });
+    // Fails for empty buckets only.
+    builder.unwrap_or_else(|_| PrometheusBuilder::new()).build_recorder()
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_gauge!("tidegate_connections", "Open connections, authenticated or not");
+    describe_counter!("tidegate_connects_total", "CONNECT packets by result, and connections over max_connections");
+    describe_counter!("tidegate_disconnects_total", "Connections that ended, by cause");
+    describe_counter!("tidegate_messages_total", "Messages from devices, by profile and outcome");
+    describe_counter!("tidegate_downlinks_dropped_total", "Answers that could not be sent to their device");
+    describe_counter!("tidegate_plugin_messages_total", "Messages given to a plugin");
+    describe_counter!("tidegate_plugin_failures_total", "Plugin calls that failed, by cause");
+    describe_counter!("tidegate_profile_reloads_total", "Changed profiles, by result");
+    describe_histogram!("tidegate_batch_messages", "Messages processed together");
+    describe_histogram!("tidegate_plugin_call_seconds", "Time of a plugin call, which is a batch");
+}

@@ -1,0 +1,225 @@
+//! A gateway from start to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use model::{Body, Origin, event};
+use platform::log::{self, EventLog, SegmentLog};
+use platform::projection::{self, Projection};
+use platform::registry::{self, ChangeKind, DeviceKey, Notice, Registry, Sqlite};
+use plugins::{Engine, EngineSettings};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin;
+use crate::config::Settings;
+use crate::config::settings::Switch;
+use crate::gateway::Gateway;
+use crate::profile::build::Builder;
+use crate::profile::reload;
+use crate::sessions::Order;
+use crate::worker::Worker;
+use crate::{events, listen};
+
+/// A gateway that runs.
+pub struct Server {
+    /// What its parts share.
+    pub gateway: Arc<Gateway>,
+    /// What is projected from its events.
+    pub projection: Arc<Projection>,
+    /// Where devices connect.
+    pub address: SocketAddr,
+    /// Where the admin API listens.
+    pub admin_address: SocketAddr,
+    workers: Vec<Worker>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens the storage in the data folder, builds the profiles, and serves. `progress` is told what takes long.
+    ///
+    /// # Errors
+    /// Whatever keeps it from serving, with the file or address at fault.
+    pub async fn start(
+        settings: Settings,
+        stop: CancellationToken,
+        progress: impl Fn(&str) + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&settings.data).with_context(|| format!("data folder {}", settings.data.display()))?;
+        // What may fail for a silly reason comes first.
+        let listener = listen::bind(settings.bind).with_context(|| format!("bind = {}", settings.bind))?;
+        let admin_listener = TcpListener::bind(settings.admin.bind)
+            .await
+            .with_context(|| format!("admin.bind = {}", settings.admin.bind))?;
+        let log: Arc<dyn EventLog> = Arc::new(open_log(&settings)?);
+        let registry: Arc<dyn Registry> = Arc::new(Sqlite::open(&settings.data, &registry::Settings::default()).await?);
+        Self::start_with(settings, registry, log, listener, admin_listener, stop, progress).await
+    }
+
+    /// The same on storage and sockets that are open already.
+    ///
+    /// # Errors
+    /// The profiles cannot be built, or there are no threads.
+    pub async fn start_with(
+        settings: Settings,
+        registry: Arc<dyn Registry>,
+        log: Arc<dyn EventLog>,
+        listener: TcpListener,
+        admin_listener: TcpListener,
+        stop: CancellationToken,
+        progress: impl Fn(&str) + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
+        let metrics = admin::metrics::install();
+        let engine = Engine::new(&EngineSettings {
+            workers: settings.worker_threads(),
+            cache: Some(settings.data.join("compiled-plugins")),
+        })?;
+        let profiles = reload::start(Builder::new(engine, &settings), stop.clone(), progress).await?;
+        let projected = projection::Settings {
+            latest_values: settings.latest_values == Switch::On,
+            ..projection::Settings::default()
+        };
+        let projection = Arc::new(Projection::start(log.clone(), registry.clone(), projected).await?);
+        let gateway = Gateway::new(settings, registry, log, profiles, stop);
+        end_lost_sessions(&gateway).await?;
+
+        let threads = gateway.settings.worker_threads();
+        let workers = (0..threads).map(|index| Worker::start(gateway.clone(), index)).collect::<Result<Vec<_>, _>>()?;
+        let inboxes = workers.iter().map(|worker| worker.inbox.clone()).collect();
+        let address = listener.local_addr()?;
+        let admin_address = admin_listener.local_addr()?;
+        let token = admin::token::load(&gateway.settings.data, admin_address)?;
+        let api = admin::serve(gateway.clone(), projection.clone(), metrics, token, admin_listener);
+        let tasks = vec![
+            tokio::spawn(listen::accept(gateway.clone(), listener, inboxes)),
+            tokio::spawn(close_changed_sessions(gateway.clone())),
+            tokio::spawn(stop_on_failed_log(gateway.clone())),
+            tokio::spawn(api),
+        ];
+        tracing::info!(%address, admin = %admin_address, workers = threads, "serving");
+        Ok(Self { gateway, projection, address, admin_address, workers, tasks })
+    }
+
+    /// Waits until the gateway is to stop, then ends in order: no new connections, what is under way is finished, clients
+    /// are told, storage is closed.
+    ///
+    /// # Errors
+    /// The event log had failed, so what it took in last may be incomplete.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self { gateway, projection, workers, tasks, .. } = self;
+        gateway.stop.cancelled().await;
+        tracing::info!("stopping");
+        tokio::task::spawn_blocking(move || workers.into_iter().for_each(Worker::join)).await?;
+        projection.close().await;
+        let failed = match &*gateway.log.state().borrow() {
+            log::State::Failed(reason) => Some(reason.clone()),
+            _ => None,
+        };
+        gateway.log.close().await;
+        gateway.registry.close().await;
+        for task in tasks {
+            // Requests of the admin API that wait for events would wait for ever.
+            task.abort();
+        }
+        tracing::info!("stopped");
+        failed.map_or(Ok(()), |reason| Err(anyhow::anyhow!("the event log has failed: {reason}")))
+    }
+}
+
+fn open_log(settings: &Settings) -> anyhow::Result<SegmentLog> {
+    let mut wanted = log::Settings::new(settings.data.join("events"));
+    wanted.segment_bytes = settings.event_log.segment_size.as_u64();
+    wanted.retention_bytes = settings.event_log.retention_size.as_u64();
+    wanted.retention_age = settings.event_log.retention_age.0;
+    wanted.disk_limit = settings.event_log.disk_limit.as_u64();
+    Ok(SegmentLog::open(wanted)?)
+}
+
+/// Connections that were open when an earlier run died ended with it, but nobody said so (design §6).
+async fn end_lost_sessions(gateway: &Gateway) -> anyhow::Result<()> {
+    const PAGE: usize = 1000;
+    let boot = gateway.registry.boot();
+    let mut after = None;
+    loop {
+        let lost = gateway.registry.connected_before(boot, after, PAGE).await?;
+        let Some(last) = lost.last() else { return Ok(()) };
+        after = Some((last.tenant, last.device));
+        let count = lost.len();
+        for row in lost {
+            let device = gateway.registry.devices(row.tenant, &[DeviceKey::Id(row.device)]).await?;
+            let Some(device) = device.into_iter().flatten().next() else { continue };
+            let origin = Origin { tenant: row.tenant, device: row.device, name: device.name, profile: device.profile };
+            let body = Body::Disconnected(event::Disconnected {
+                cause: "gateway-restarted".to_owned(),
+                detail: "the gateway stopped without closing this connection".to_owned(),
+            });
+            events::record(&*gateway.log, &Arc::new(origin), body).await?;
+        }
+        if count < PAGE {
+            return Ok(());
+        }
+    }
+}
+
+/// Closes sessions whose device was changed in a way that a live session cannot follow (spec 2.7, 3.1).
+async fn close_changed_sessions(gateway: Arc<Gateway>) {
+    const CHANGED: &str = "the device or its credentials were changed";
+    let mut changes = gateway.registry.changes();
+    loop {
+        match changes.next().await {
+            Notice::Changed(changes) => {
+                for change in changes.iter() {
+                    let Some(live) = gateway.sessions.get(change.tenant, change.device) else { continue };
+                    match change.kind {
+                        ChangeKind::Created => {}
+                        ChangeKind::Credential => live.control.order(Order::Administrative(CHANGED)),
+                        ChangeKind::Deleted => live.control.order(Order::Administrative("the device was deleted")),
+                        ChangeKind::Updated => check(&gateway, &live).await,
+                    }
+                }
+            }
+            Notice::Missed => {
+                for live in gateway.sessions.all() {
+                    check(&gateway, &live).await;
+                }
+            }
+            Notice::Closed => return,
+        }
+    }
+}
+
+/// Closes a session that the registry no longer describes as it is. The gateway flag waits for the next CONNECT
+/// (spec 3.5).
+async fn check(gateway: &Gateway, live: &crate::sessions::Live) {
+    let origin = &live.origin;
+    match gateway.registry.device_credentials(origin.tenant, &[origin.device]).await {
+        Ok(found) => {
+            let same = found.into_iter().flatten().next().is_some_and(|found| {
+                found.credential == live.credential.credential
+                    && (&found.device.name, &found.device.profile) == (&origin.name, &origin.profile)
+            });
+            if !same {
+                live.control.order(Order::Administrative("the device was changed"));
+            }
+        }
+        Err(error) => tracing::error!(device = origin.name, "a change of this device could not be checked: {error}"),
+    }
+}
+
+/// A log that has failed takes nothing until a restart, so there is no point in going on.
+async fn stop_on_failed_log(gateway: Arc<Gateway>) {
+    let mut state = gateway.log.state();
+    while state.changed().await.is_ok() {
+        let reason = match &*state.borrow_and_update() {
+            log::State::Failed(reason) => reason.clone(),
+            _ => continue,
+        };
+        tracing::error!("the event log has failed, stopping: {reason}");
+        // What is under way gets its error first.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        gateway.stop.cancel();
+        return;
+    }
+}
