@@ -1,4 +1,5 @@
 //! Devices, their credentials, and what is known of them.
+#![allow(unused_qualifications)] // in what utoipa makes of the query types
 
 use axum::Json;
 use axum::extract::{Path, State};

@@ -1,4 +1,5 @@
 //! Reading the event log: pages by cursor, with waiting for what comes next.
+#![allow(unused_qualifications)] // in what utoipa makes of the query types
 
 use std::time::Duration;
 

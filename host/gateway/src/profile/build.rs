@@ -11,7 +11,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::file::ProfileFile;
-use super::{DEFAULT, Profile, ProfileSet, ProfileTopic};
+use super::{DEFAULT, Profile, ProfileSet, ProfileTopic, Topics};
 use crate::config::Settings;
 
 /// The plugin behind slot `json` of spec 16, which every profile needs.
@@ -164,8 +164,10 @@ impl Builder {
         Ok(Arc::new(Profile {
             name: file.name.clone(),
             revision,
-            telemetry: ProfileTopic::new(file.telemetry.clone()),
-            attributes: ProfileTopic::new(file.attributes.clone()),
+            topics: Topics {
+                telemetry: ProfileTopic::new(file.telemetry.clone()),
+                attributes: ProfileTopic::new(file.attributes.clone()),
+            },
             rules: ProfileRules {
                 ack_on_error: file.ack_on_error,
                 attributes_filter: file.attributes_subscribe.clone().map(Arc::new),

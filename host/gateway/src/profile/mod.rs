@@ -28,16 +28,23 @@ pub struct Profile {
     pub name: String,
     /// Hash of everything it was made of: its text, its plugins and every file it names (design §4).
     pub revision: String,
-    /// `telemetry_topic`: row 4 of spec 4.1.
-    pub telemetry: ProfileTopic,
-    /// `attributes_topic`: row 3 of spec 4.1.
-    pub attributes: ProfileTopic,
+    /// Its own topics.
+    pub topics: Topics,
     /// What the session has to know of it.
     pub rules: ProfileRules,
     /// Slot `profile` of spec 16.
     pub converter: Arc<Converter>,
     /// Slot `json` of spec 16.
     pub json: Arc<Converter>,
+}
+
+/// The topics that a profile may choose (spec 4.1).
+#[derive(Debug)]
+pub struct Topics {
+    /// `telemetry_topic`: row 4.
+    pub telemetry: ProfileTopic,
+    /// `attributes_topic`: row 3.
+    pub attributes: ProfileTopic,
 }
 
 /// A topic filter of a profile.

@@ -451,12 +451,12 @@ impl Device {
     fn message(&mut self, inbound: &Inbound<'_>) -> Message {
         let topic: &str = &inbound.topic;
         if self.last.as_ref().is_none_or(|(last, _)| &**last != topic) {
-            let route = route::route(&self.profile, self.is_gateway, topic);
-            self.last = Some((route::shared_topic(&self.profile, topic), route));
+            let route = route::route(&self.profile.topics, self.is_gateway, topic);
+            self.last = Some((route::shared_topic(&self.profile.topics, topic), route));
         }
         let (topic, route) = match &self.last {
             Some((topic, route)) => (topic.clone(), route.clone()),
-            None => ("".into(), route::route(&self.profile, self.is_gateway, topic)),
+            None => ("".into(), route::route(&self.profile.topics, self.is_gateway, topic)),
         };
         Message { ticket: inbound.ticket, topic, route, payload: bytes::Bytes::new() }
     }

@@ -149,7 +149,7 @@ async fn decode(local: &Local, profile: &Profile, drains: &[Drain]) -> Vec<Optio
         let converter = converter(profile, slot, operation);
         let uplink = Uplink {
             operation,
-            topic: route::matched_topic(profile, operation, slot, &message.topic),
+            topic: route::matched_topic(&profile.topics, operation, slot, &message.topic),
             payload: message.payload.clone(),
             received: drain.received,
         };

@@ -166,9 +166,6 @@ impl EventLog for SegmentLog {
             let end = self.shared.end().0;
             return Ok(Appended { first: end, end, refused: batch.refused().to_vec() });
         }
-        if self.shared.has_failed() {
-            return Err(self.ended());
-        }
         // A batch larger than the queue goes when it has the queue for itself.
         let share = batch.bytes().min(self.shared.settings.queue_bytes) as u32;
         let permit = Arc::clone(&self.room).acquire_many_owned(share).await.map_err(|_| self.ended())?;

@@ -298,7 +298,7 @@ mod tests {
         let mut rows = Rows::new(false, 1 << 20);
         let events = [event(1, telemetry(&[(1, &[("a", 1)])]))];
         assert!(rows.missing(&events).is_empty());
-        events.map(|event| rows.apply(event));
+        events.into_iter().for_each(|event| rows.apply(event));
         assert!(rows.changed().rows.is_empty());
     }
 
@@ -312,7 +312,7 @@ mod tests {
         rows.load(KEY, RowKind::LatestValues, Some(&stored));
         assert!(rows.missing(&events).is_empty());
         assert!(rows.changed().rows.is_empty(), "loading changes nothing");
-        events.map(|event| rows.apply(event));
+        events.into_iter().for_each(|event| rows.apply(event));
         let flush = rows.changed();
         assert_eq!(flush.rows.len(), 1);
         assert_eq!(unpack(KEY, &flush.rows[0].packed).len(), 3);

@@ -190,6 +190,26 @@ async fn a_restart_goes_on_where_the_last_run_ended_and_takes_no_space_for_it() 
 }
 
 #[tokio::test]
+async fn the_size_of_segments_may_change_between_runs() {
+    let disk = SimDisk::new();
+    let mut expected = 0;
+    for blocks in [4, 8, 6, 4] {
+        let segment_bytes = blocks * 4096;
+        let settings = Settings { segment_bytes, retention_bytes: 40 * 4096, ..settings() };
+        let log = SegmentLog::open_on(Arc::new(disk.clone()), settings).unwrap();
+        for _ in 0..50 {
+            log.append(number(&log, expected)).await.unwrap();
+            expected += 1;
+        }
+        let oldest = log.oldest();
+        assert_eq!(read_all(&log, oldest).numbers(), (oldest.0..expected).collect::<Vec<_>>());
+        log.close().await;
+        let newest = disk.segments().pop().unwrap();
+        assert_eq!(disk.contents(&newest).len() as u64, segment_bytes);
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_is_dropped_writes_what_is_queued() {
     let disk = SimDisk::new();
     let log = SegmentLog::open_on(Arc::new(disk.clone()), settings()).unwrap();

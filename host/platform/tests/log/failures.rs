@@ -77,6 +77,7 @@ async fn a_failure_while_preparing_is_final_too() {
         while let Ok(appended) = log.append(number(&log, stored)).await {
             assert_eq!(appended.positions().start, Position(stored));
             stored += 1;
+            assert!(stored < 100, "{kind:?} is not noticed");
         }
         state.wait_for(|state| matches!(state, State::Failed(_))).await.unwrap();
         log.close().await;

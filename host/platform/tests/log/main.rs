@@ -10,5 +10,6 @@ mod failures;
 mod kill;
 mod power_cut;
 mod random;
+mod reports;
 mod retention;
 mod sim_disk;

@@ -52,7 +52,10 @@ struct State {
     held: bool,
     /// Reads wait.
     reads_held: bool,
-    /// Writes and reads that wait.
+    /// The next one to open a segment waits.
+    hold_next_open: bool,
+    open_held: bool,
+    /// Operations that wait.
     waiting: u64,
 }
 
@@ -165,7 +168,18 @@ impl SimDisk {
         self.changed.notify_all();
     }
 
-    /// Waits until a write or a read waits.
+    /// Lets the next one to open a segment wait until [`release_open`](Self::release_open).
+    pub(crate) fn hold_next_open(&self) {
+        let mut state = self.state();
+        (state.hold_next_open, state.open_held) = (true, true);
+    }
+
+    pub(crate) fn release_open(&self) {
+        self.state().open_held = false;
+        self.changed.notify_all();
+    }
+
+    /// Waits until somebody waits.
     pub(crate) fn wait_for_held(&self) {
         let mut state = self.state();
         while state.waiting == 0 {
@@ -364,6 +378,9 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.begin()?;
         state.end()?;
+        if std::mem::take(&mut state.hold_next_open) {
+            state = self.wait_while(state, |state| state.open_held);
+        }
         let file = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         Ok(Box::new(SimFile { disk: self.clone(), file }))
     }
