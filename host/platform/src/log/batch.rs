@@ -24,6 +24,10 @@ impl Ids {
         Self { node, boot, sequence: AtomicU64::new(0) }
     }
 
+    pub(crate) fn boot(&self) -> u32 {
+        self.boot
+    }
+
     fn next(&self) -> EventId {
         // Relaxed: the ids only have to differ.
         EventId { node: self.node, boot: self.boot, sequence: self.sequence.fetch_add(1, Ordering::Relaxed) }
@@ -98,7 +102,7 @@ impl Message<'_> {
         records.extend_from_slice(&[0; RECORD_PREFIX]);
         let body_start = records.len();
         let event = Event { id, origin: Arc::clone(origin), received, topic: topic.cloned(), body };
-        proto::event::encode(event, records);
+        proto::event::encode(&event, records);
         let bytes = records.len() - body_start;
         match u32::try_from(bytes).ok().filter(|_| bytes <= self.batch.record_limit) {
             Some(length) => {
