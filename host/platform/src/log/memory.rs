@@ -254,6 +254,10 @@ impl EventLog for MemoryLog {
         BatchBuilder::new(Arc::clone(&self.inner.ids), RECORD_LIMIT)
     }
 
+    fn boot(&self) -> u32 {
+        self.inner.ids.boot()
+    }
+
     async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
         let inner = &self.inner;
         if batch.records() == 0 {

@@ -17,7 +17,8 @@
 //! - `disk`: the few operations it needs ([`Disk`]); `local_disk`: a real folder ([`LocalDisk`])
 //! - `writer`: commits; `keeper`: prepares segments, stores cursors, removes what is too old
 //! - `reader`, `tail`: reads from disk and from memory
-//! - `recovery`, `identity`: what a start finds
+//! - `recovery`, `identity`, `small_file`: what a start finds
+//! - `shared`, `meters`: what its parts have in common, what the operator sees
 //!
 //! The log knows nothing of devices or topics: it moves encoded [`model::Event`]s.
 
@@ -80,6 +81,9 @@ pub trait EventLog: Send + Sync + 'static {
     /// Nothing of the batch may be acknowledged. Some of it may have been stored; appending a clone of the batch stores
     /// the same ids again, which readers recognise.
     async fn append(&self, batch: Batch) -> Result<Appended, AppendError>;
+
+    /// Which run of this log it is: the `boot` of the ids it hands out.
+    fn boot(&self) -> u32;
 
     /// Reads committed records from a position on. An empty page means that there are none yet: wait for
     /// [`committed`](Self::committed) to change.

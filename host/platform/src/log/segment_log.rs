@@ -161,6 +161,10 @@ impl EventLog for SegmentLog {
         BatchBuilder::new(Arc::clone(&self.shared.ids), record_limit)
     }
 
+    fn boot(&self) -> u32 {
+        self.shared.ids.boot()
+    }
+
     async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
         if batch.records() == 0 {
             let end = self.shared.end().0;

@@ -5,7 +5,7 @@
 //! nothing counts twice.
 //!
 //! - this module: the consumer, and reading
-//! - [`rows`]: the rows in memory and how events change them
+//! - `rows`: the rows in memory and how events change them
 //!
 //! A read sees everything that was acknowledged before it: it waits until the consumer has come that far.
 
