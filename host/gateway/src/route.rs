@@ -183,7 +183,11 @@ mod tests {
             (false, "v1/devices/me/telemetry", "Profile telemetry"),
             (false, "v1/devices/me/rpc/request/7", "Profile rpc-request 7 -> v1/devices/me/rpc/response/7"),
             (false, "v1/devices/me/rpc/request/007", "Profile rpc-request 7 -> v1/devices/me/rpc/response/7"),
-            (false, "v1/devices/me/rpc/request/2147483647", "Profile rpc-request 2147483647 -> v1/devices/me/rpc/response/7"),
+            (
+                false,
+                "v1/devices/me/rpc/request/2147483647",
+                "Profile rpc-request 2147483647 -> v1/devices/me/rpc/response/7",
+            ),
             (false, "v1/devices/me/rpc/request/2147483648", "InvalidTopic"),
             (false, "v1/devices/me/rpc/request/-1", "InvalidTopic"),
             (false, "v1/devices/me/rpc/request/+1", "InvalidTopic"),
@@ -239,7 +243,10 @@ mod tests {
     fn a_plugin_is_told_what_wildcards_stand_for() {
         let own = topics("sensor/+/data/#", "v1/devices/me/attributes");
         let matched = matched_topic(&own, Operation::Telemetry, Slot::Profile, "sensor/a/data/x/y").unwrap();
-        assert_eq!((matched.name.as_str(), matched.captures.as_slice()), ("sensor/a/data/x/y", ["a", "x/y"].map(str::to_owned).as_slice()));
+        assert_eq!(
+            (matched.name.as_str(), matched.captures.as_slice()),
+            ("sensor/a/data/x/y", ["a", "x/y"].map(str::to_owned).as_slice())
+        );
         assert_eq!(matched_topic(&own, Operation::Telemetry, Slot::Profile, "v2/t"), None);
         assert_eq!(matched_topic(&own, Operation::Attributes, Slot::Profile, "v1/devices/me/attributes"), None);
         assert_eq!(matched_topic(&own, Operation::Telemetry, Slot::Json, "v2/t/j"), None);

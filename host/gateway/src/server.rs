@@ -140,7 +140,7 @@ fn open_log(settings: &Settings) -> anyhow::Result<SegmentLog> {
 /// Connections that were open when an earlier run died ended with it, but nobody said so (design §6).
 async fn end_lost_sessions(gateway: &Gateway) -> anyhow::Result<()> {
     const PAGE: usize = 1000;
-    let boot = gateway.registry.boot();
+    let boot = gateway.log.boot();
     let mut after = None;
     loop {
         let lost = gateway.registry.connected_before(boot, after, PAGE).await?;

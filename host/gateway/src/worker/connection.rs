@@ -180,7 +180,8 @@ impl Connection {
         let mut taken = 0;
         let mut payloads = Vec::new();
         let stop = loop {
-            if batch.messages.len() == most {
+            // One more than may be unsettled: so a v5 client that sends more is found out (spec 18.4).
+            if batch.messages.len() > most {
                 break Stop::Full;
             }
             let (packet, length) = match self.session.decode(&self.buffer[taken..]) {
@@ -275,7 +276,8 @@ impl Connection {
         let version = connect.version;
         let admission = admit::admit(self.local.gateway.clone(), connect, self.peer, self.control.clone());
         let mut admission = std::pin::pin!(admission);
-        let mut overflow = None;
+        // What came in one piece with CONNECT counts as well.
+        let mut overflow = self.session.decode(&self.buffer).err().map(End::from);
         let admitted = loop {
             let room = overflow.is_none() && self.buffer.len() < self.session.buffer_limit();
             tokio::select! { // the admission is only borrowed, and reading loses nothing when it is cancelled
@@ -301,7 +303,7 @@ impl Connection {
                     return Err(end);
                 }
                 self.session.accept(accepted, Instant::now(), &mut self.out)?;
-                Ok(())
+                self.flush().await
             }
             Err(Refused { refusal, reason }) => {
                 self.session.refuse(refusal, reason, &mut self.out);

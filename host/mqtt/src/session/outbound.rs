@@ -116,7 +116,11 @@ impl Outbound {
 impl Session {
     /// Sends a message, or puts it in the queue in front of the window. Messages keep their order (spec 6).
     pub fn send(&mut self, downlink: Downlink<'_>, out: &mut BytesMut) -> Result<Sent, Undeliverable> {
-        let Phase::Established(peer) = self.phase else { return Err(Undeliverable::NotConnected) };
+        // A client that left may still be told what became of the messages it sent before: the same bytes must have the
+        // same effects however they arrive (design §1).
+        let (Phase::Established(peer) | Phase::Leaving(peer)) = self.phase else {
+            return Err(Undeliverable::NotConnected);
+        };
         if !topic::is_name(downlink.topic) {
             return Err(Undeliverable::InvalidTopic);
         }

@@ -2,7 +2,7 @@
 
 use tidegate_mqtt::codec::TooLarge;
 use tidegate_mqtt::session::{Downlink, Sent, Undeliverable};
-use tidegate_mqtt::{Qos, Settings};
+use tidegate_mqtt::{Close, Qos, ReasonCode, Settings};
 
 use crate::common::link::Link;
 
@@ -159,7 +159,15 @@ fn nothing_is_sent_outside_of_a_connection() {
     link.send("10 .. 00 04 'MQTT' 05 02 00 00 00 00 01 'a'");
     assert_eq!(send(&mut link, "x", Qos::AtMostOnce), Err(Undeliverable::NotConnected));
     let mut link = Link::v5();
-    link.send("e0 00");
+    link.close(Close::new(ReasonCode::SERVER_SHUTTING_DOWN, ""));
     assert_eq!(send(&mut link, "x", Qos::AtMostOnce), Err(Undeliverable::NotConnected));
-    link.expect("");
+}
+
+/// Design §1: what a message causes does not depend on whether the DISCONNECT behind it came in the same segment.
+#[test]
+fn a_client_that_left_is_still_told_what_it_asked_for_before() {
+    let mut link = Link::v5();
+    link.send("e0 00");
+    assert_eq!(send(&mut link, "x", Qos::AtLeastOnce), written(1));
+    link.expect("32 07 00 01 't' 00 01 00 'x'");
 }
