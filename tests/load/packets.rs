@@ -227,7 +227,7 @@ mod tests {
             connect(Version::V5, "c", Some("me")),
             [0x10, 18, 0, 4, b'M', b'Q', b'T', b'T', 5, 0x82, 0xFF, 0xFF, 0, 0, 1, b'c', 0, 2, b'm', b'e']
         );
-        assert_eq!(connect(Version::V311, "c", None)[7..], [b'T', 4, 2, 0xFF, 0xFF, 0, 1, b'c'][1..]);
+        assert_eq!(connect(Version::V311, "c", None)[8..], [4, 2, 0xFF, 0xFF, 0, 1, b'c']);
     }
 
     #[test]

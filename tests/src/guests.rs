@@ -1,25 +1,26 @@
-//! Hostile plugins: the guests in text form with which the plugin host is tested, as files that a gateway loads.
+//! Plugins that are not shipped: guests in text form, as files that a gateway loads.
 
 use std::path::{Path, PathBuf};
 
 use wit_parser::Resolve;
 
-/// The guest of this name, such as `trap-on-x`, as a core module with our bindings.
+/// The guest of this name, such as `trap-on-x`, as a core module with our bindings. Most of them are those with which the
+/// plugin host is tested; what only shows end to end is in `wat/`.
 pub fn guest(name: &str) -> Vec<u8> {
-    let folder = workspace("host/plugins/tests/wat");
-    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
-    module(&read(&format!("{name}.wat")).replace(";; COMMON", &read("common.txt")))
+    let host = workspace("host/plugins/tests/wat");
+    let folders = [host.clone(), workspace("tests/wat")];
+    let file = folders.iter().map(|folder| folder.join(format!("{name}.wat"))).find(|file| file.is_file());
+    let read = |file: &Path| std::fs::read_to_string(file).unwrap();
+    let text = read(&file.unwrap_or_else(|| panic!("there is no guest {name}")));
+    module(&text.replace(";; COMMON", &read(&host.join("common.txt"))))
 }
 
-/// The same guest with another comment in it: another version that does the same.
-pub fn guest_again(name: &str, version: u32) -> Vec<u8> {
-    let mut bytes = guest(name);
-    // A custom section: id 0, its size, the length of its name, the name.
+/// Another version of a plugin, which does the same: one more custom section.
+pub fn again(plugin: &[u8], version: u32) -> Vec<u8> {
     let name = format!("version-{version}");
     let length = u8::try_from(name.len()).unwrap();
-    bytes.extend([0, length + 1, length]);
-    bytes.extend(name.as_bytes());
-    bytes
+    // Id 0, the size of the section, the length of its name, its name, and nothing in it.
+    [plugin, &[0, length + 1, length], name.as_bytes()].concat()
 }
 
 fn module(text: &str) -> Vec<u8> {

@@ -5,13 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::gateway::Gateway;
 use crate::raw::{Client, Connect, Packet, Publish, Version};
-use crate::wait::until_true;
+use crate::wait::{pause, until_true};
 
-/// Messages that are on their way at once.
+/// Messages that are on their way at once, always.
 const WINDOW: usize = 16;
+/// It does not ask for all that the machine can do; others are to be looked at.
+const PACE: Duration = Duration::from_millis(2);
 
 /// A device on a thread of its own that publishes `{"n":0}`, `{"n":1}` and so on, with QoS 1.
 pub struct Steady {
@@ -106,10 +109,11 @@ fn publish(
             next += 1;
         }
         let Some(oldest) = inflight.pop_front() else { break false };
-        match client.next() {
+        match client.next_or_close() {
             // In the order of the publishes they answer (spec 4.2).
             Packet::PubAck { id: answered, code: 0, .. } if answered == id(oldest) => {
                 acknowledged.store(oldest + 1, Ordering::SeqCst);
+                pause(PACE);
             }
             Packet::Close => break true,
             Packet::Disconnect { code: 0x8b, .. } => break true,

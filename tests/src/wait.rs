@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// After so long, what has not happened will not happen.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Asks again and again until there is an answer.
 ///

@@ -210,7 +210,6 @@ fn spec_3_3_combinations_that_mean_nothing_are_refused() {
         let problem =
             gateway.api().post("/api/v1/devices", json!({ "name": "d", "credentials": credentials })).problem(400);
         assert!(problem.starts_with(expected), "{credentials}: {problem}");
-        assert!(problem.contains("expected"), "{credentials}: {problem}");
     }
 }
 

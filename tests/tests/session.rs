@@ -1,7 +1,7 @@
 //! How a session ends: spec 2.5 to 2.7.
 #![allow(clippy::unwrap_used, reason = "in a test, whatever goes wrong is to be seen at once")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tidegate_tests::guests::guest;
@@ -46,7 +46,7 @@ fn spec_2_5_the_old_connection_is_settled_before_the_new_connack() {
     Client::connect(&gateway, Version::V5, &token).leave();
     let told: Vec<_> = old.rest().iter().map(|packet| (packet.kind(), packet.code())).collect();
     assert_eq!(told, [("PUBACK", 0x83), ("DISCONNECT", 0x8e)]);
-    let expected = ["connected", "dead-letter", "disconnected taken-over", "connected", "disconnected client"];
+    let expected = ["connected", "dead-letter timeout", "disconnected taken-over", "connected", "disconnected client"];
     assert_eq!(gateway.story("d1"), expected);
 }
 
@@ -99,13 +99,20 @@ fn spec_2_6_keep_alive_is_enforced() {
 fn spec_2_6_pings_keep_a_connection() {
     let gateway = Gateway::start(Options::new());
     let token = gateway.device("d1");
-    let mut client = Client::open(&gateway, Version::V5);
-    client.greet(&Connect::new(Version::V5).user(&token).keep_alive(2));
-    // 5 s are more than 1.5 times 2 s, and the time between two pings is far less.
-    for _ in 0..10 {
-        pause(Duration::from_millis(500));
-        client.ping();
-    }
+    // 5 s are more than 1.5 times 2 s, and the time between two pings is far less, unless this machine has no time for
+    // us; then it is tried again.
+    let kept = (0..10).any(|_| {
+        let mut client = Client::open(&gateway, Version::V5);
+        client.greet(&Connect::new(Version::V5).user(&token).keep_alive(2));
+        (0..10).all(|_| {
+            let started = Instant::now();
+            pause(Duration::from_millis(500));
+            let told = client.reaction(&[]);
+            assert!(told == "–" || started.elapsed() > Duration::from_millis(1500), "{told}");
+            told == "–"
+        })
+    });
+    assert!(kept, "ten times in a row this machine stood still");
 }
 
 /// Spec 2.6: `session_timeout` without any packet: v5 0xA0, v3 close; but not a client whose keep-alive is longer.
@@ -147,7 +154,7 @@ fn clocks_stand_still_while_the_host_works() {
     let options = Options::new().set("session_timeout=1").own_plugin(
         "slow",
         guest("loop"),
-        "converter.limits.call_time = \"4 s\"",
+        "converter.limits.call_time = \"3 s\"",
     );
     let gateway = Gateway::start(options);
     for (name, keep_alive) in [("d1", 1), ("d2", 0)] {

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use clap::Parser;
 
-use cases::{IDLE, LOADS, STEPS};
+use cases::{IDLE, LOADS, Load, STEPS};
 use machine::Machine;
 use result::{IdleCompared, Results};
 use run::{Generator, Which};
@@ -58,19 +58,21 @@ struct Options {
     /// Folder of the shipped plugins
     #[arg(long, value_name = "DIR", default_value = "plugins")]
     plugins: PathBuf,
-    /// Folder for everything that is written, results included
-    #[arg(long, value_name = "DIR", default_value = "target/bench")]
-    work: PathBuf,
+    /// Folder for everything that is written, results included; without it target/bench
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let files = raise_open_files()?;
     let begun = Instant::now();
-    let Options { smoke, ref only, ref work, ref plugins, .. } = options;
+    let Options { smoke, ref only, ref plugins, .. } = options;
+    let program = std::env::current_exe()?; // target/release/bench
+    let beside = |name: &str| program.with_file_name(name);
+    let work = options.work.clone().unwrap_or_else(|| program.with_file_name("../bench"));
+    let work = &std::path::absolute(work)?;
     std::fs::create_dir_all(work).with_context(|| work.display().to_string())?;
-    let beside = std::env::current_exe()?;
-    let beside = |name: &str| beside.with_file_name(name);
     let tidegate = options.tidegate.clone().unwrap_or_else(|| beside("tidegate"));
     for file in [&tidegate, &plugins.join("json.wasm")] {
         ensure!(file.is_file(), "{} is missing: run `make build plugins` first", file.display());
@@ -104,8 +106,12 @@ fn main() -> anyhow::Result<()> {
         smoke,
         deadline: begun + DEADLINE,
     };
-    results.loads = compare_loads(&generator, &places, only, idle)?;
-    if "idle".contains(only.as_str()) {
+    let loads: Vec<Load> = LOADS.into_iter().filter(|load| load.name.contains(only)).collect();
+    let with_idle = "idle connections".contains(only.as_str());
+    if with_idle || !loads.is_empty() {
+        results.loads = compare_loads(&generator, &places, &loads, idle)?;
+    }
+    if with_idle {
         results.idle.push(compare_idle(&generator, &places, idle)?);
     }
     places.clear()?;
@@ -168,16 +174,16 @@ fn measure_steps(steps: &Steps, only: &str, counter: Option<Counter>) -> anyhow:
 fn compare_loads(
     generator: &Generator,
     places: &Places<'_>,
-    only: &str,
-    devices: u32,
+    loads: &[Load],
+    idle: u32,
 ) -> anyhow::Result<Vec<run::Compared>> {
     let (tidegate, api) = server::tidegate(places.tidegate, places.plugins, places.work, places.pin)?;
     let mosquitto = server::mosquitto(places.work, places.pin)?;
-    let devices = devices.max(LOADS.iter().map(|load| load.connections).max().unwrap_or(1));
+    let devices = idle.max(LOADS.iter().map(|load| load.connections).max().unwrap_or(1));
     eprintln!("\nmaking {devices} devices");
     api.create_devices(devices, generator.users.clone())?;
     let servers = [(Which::Tidegate, &tidegate), (Which::Mosquitto, &mosquitto)];
-    LOADS.iter().filter(|load| load.name.contains(only)).map(|load| generator.compare(load, servers)).collect()
+    loads.iter().map(|load| generator.compare(load, servers)).collect()
 }
 
 /// On servers that have just been started: what they used for other connections before would be used again.

@@ -89,6 +89,10 @@ impl Results {
         let idle = self.idle.iter().map(idle_row);
         let steps = self.steps.iter().map(step_row);
         self.rows = loads.chain(idle).chain(steps).collect();
+        if self.smoke {
+            // It ran; nothing else was asked.
+            self.rows.iter_mut().for_each(|row| row.verdict = Verdict::NoTarget);
+        }
     }
 
     /// The table of verdicts.

@@ -94,6 +94,12 @@ pub(crate) fn tidegate(binary: &Path, plugins: &Path, work: &Path, pin: Pin) -> 
     }
     let address = free_address()?;
     let mut command = pin.command(binary);
+    // Its settings are the default ones, whatever the environment says.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDEGATE_") {
+            command.env_remove(name);
+        }
+    }
     command.arg("serve").arg("--data").arg(&data);
     let set = [
         ("plugins", std::path::absolute(plugins)?.display().to_string()),

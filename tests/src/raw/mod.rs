@@ -141,7 +141,7 @@ impl Client {
         self.send(&[bytes, &PINGREQ].concat());
         let mut packets = Vec::new();
         loop {
-            let packet = self.next();
+            let packet = self.next_or_close();
             let last = matches!(packet, Packet::PingResp | Packet::Close);
             packets.push(packet);
             if last {
@@ -162,7 +162,7 @@ impl Client {
     /// The gateway closes the connection, or sends nothing within [`DEADLINE`].
     #[track_caller]
     pub fn receive(&mut self) -> Packet {
-        match self.next() {
+        match self.next_or_close() {
             Packet::Close => panic!("the gateway closed the connection"),
             packet => packet,
         }
@@ -173,7 +173,7 @@ impl Client {
     /// # Panics
     /// The gateway sends nothing within [`DEADLINE`], or no packet.
     #[track_caller]
-    pub fn next(&mut self) -> Packet {
+    pub fn next_or_close(&mut self) -> Packet {
         loop {
             if let Some((packet, length)) = read::packet(&self.buffer, self.version) {
                 self.buffer.drain(..length);
@@ -198,11 +198,17 @@ impl Client {
     pub fn rest(&mut self) -> Vec<Packet> {
         let mut packets = Vec::new();
         loop {
-            match self.next() {
+            match self.next_or_close() {
                 Packet::Close => return packets,
                 packet => packets.push(packet),
             }
         }
+    }
+
+    /// Reads up to the end of the connection without looking at it.
+    pub fn drain(&mut self) {
+        let mut chunk = [0; 16 * 1024];
+        while self.stream.read(&mut chunk).is_ok_and(|length| length > 0) {}
     }
 
     /// How the connection ends, and that nothing else is said: the code of the DISCONNECT in v5, 0 in v3 and where none
