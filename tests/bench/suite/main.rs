@@ -70,7 +70,8 @@ fn main() -> anyhow::Result<()> {
     let Options { smoke, ref only, ref plugins, .. } = options;
     let program = std::env::current_exe()?; // target/release/bench
     let beside = |name: &str| program.with_file_name(name);
-    let work = options.work.clone().unwrap_or_else(|| program.with_file_name("../bench"));
+    let target = program.ancestors().nth(2).context("a folder above the program's")?;
+    let work = options.work.clone().unwrap_or_else(|| target.join("bench"));
     let work = &std::path::absolute(work)?;
     std::fs::create_dir_all(work).with_context(|| work.display().to_string())?;
     let tidegate = options.tidegate.clone().unwrap_or_else(|| beside("tidegate"));
