@@ -48,12 +48,15 @@ impl Server {
         progress: impl Fn(&str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&settings.data).with_context(|| format!("data folder {}", settings.data.display()))?;
+        // The log registers its meters when it opens.
+        admin::metrics::install();
         // What may fail for a silly reason comes first.
         let listener = listen::bind(settings.bind).with_context(|| format!("bind = {}", settings.bind))?;
         let admin_listener = TcpListener::bind(settings.admin.bind)
             .await
             .with_context(|| format!("admin.bind = {}", settings.admin.bind))?;
-        let log: Arc<dyn EventLog> = Arc::new(open_log(&settings)?);
+        let wanted = log_settings(&settings);
+        let log: Arc<dyn EventLog> = Arc::new(tokio::task::spawn_blocking(move || SegmentLog::open(wanted)).await??);
         let registry: Arc<dyn Registry> = Arc::new(Sqlite::open(&settings.data, &registry::Settings::default()).await?);
         Self::start_with(settings, registry, log, listener, admin_listener, stop, progress).await
     }
@@ -128,13 +131,13 @@ impl Server {
     }
 }
 
-fn open_log(settings: &Settings) -> anyhow::Result<SegmentLog> {
+fn log_settings(settings: &Settings) -> log::Settings {
     let mut wanted = log::Settings::new(settings.data.join("events"));
     wanted.segment_bytes = settings.event_log.segment_size.as_u64();
     wanted.retention_bytes = settings.event_log.retention_size.as_u64();
     wanted.retention_age = settings.event_log.retention_age.0;
     wanted.disk_limit = settings.event_log.disk_limit.as_u64();
-    Ok(SegmentLog::open(wanted)?)
+    wanted
 }
 
 /// Connections that were open when an earlier run died ended with it, but nobody said so (design §6).

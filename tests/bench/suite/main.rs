@@ -118,8 +118,10 @@ fn main() -> anyhow::Result<()> {
     places.clear()?;
 
     results.judge();
-    println!("\n{} · {}\n\n{}\n", results.mosquitto, pinning(pins), results.details());
-    println!("{}", results.table());
+    if !results.loads.is_empty() {
+        println!("\n{} · {}\n\n{}", results.mosquitto, pinning(pins), results.details());
+    }
+    println!("\n{}", results.table());
     let file = work.join(if smoke { "smoke.json" } else { "results.json" });
     results.write(&file)?;
     println!("\n{} · {:.0} s", file.display(), begun.elapsed().as_secs_f64());
