@@ -2,14 +2,16 @@
 //!
 //! - [`token`]: the token and where it is kept
 //! - [`problem`]: errors, all in one form
-//! - [`devices`], [`events`], [`cursors`], [`profiles`], [`sessions`]: one file for each resource
+//! - [`devices`], [`events`], [`cursors`], [`profiles`], [`plugins`], [`sessions`], [`config`]: one file for each resource
 //! - [`health`], [`metrics`]: for machines that watch
 
+pub mod config;
 pub mod cursors;
 pub mod devices;
 pub mod events;
 pub mod health;
 pub mod metrics;
+pub mod plugins;
 pub mod problem;
 pub mod profiles;
 pub mod sessions;
@@ -99,6 +101,8 @@ fn resources() -> OpenApiRouter<Api> {
         .routes(routes!(cursors::list))
         .routes(routes!(cursors::register, cursors::advance, cursors::remove))
         .routes(routes!(profiles::list))
+        .merge(plugins::routes())
+        .routes(routes!(config::show))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::close))
 }
