@@ -187,6 +187,32 @@ fn spec_2_1_packets_before_connack_are_queued() {
     assert_eq!(gateway.numbers("d1"), [0, 1, 2, 0, 1, 2, 0, 1, 2]);
 }
 
+/// Spec 2.1: they are not lost either when the client has left before it gets its CONNACK.
+#[test]
+fn spec_2_1_packets_of_a_client_that_does_not_wait() {
+    let gateway = Gateway::start(Options::new());
+    let token = gateway.device("d1");
+    for version in Version::ALL {
+        let mut client = Client::open(&gateway, version);
+        let publish = |n: u16| Publish::new(TELEMETRY, format!("{{\"n\":{n}}}"));
+        let packets = [
+            Connect::new(version).user(&token).bytes(),
+            publish(0).qos(0).bytes(version),
+            publish(1).id(1).bytes(version),
+            write::disconnect(version, 0),
+        ];
+        client.send(&packets.concat());
+        client.half_close();
+        let told: Vec<_> = client.rest().iter().map(Packet::kind).collect();
+        assert_eq!(told, ["CONNACK", "PUBACK"], "{version:?}");
+    }
+    assert_eq!(gateway.numbers("d1"), [0, 1, 0, 1, 0, 1]);
+    let story = ["connected", "disconnected client"].repeat(3);
+    gateway.story_until("d1", "disconnected client");
+    let told: Vec<_> = gateway.story("d1").into_iter().filter(|event| event != "telemetry").collect();
+    assert_eq!(told, story);
+}
+
 /// Spec 2.1: if CONNECT is refused, what was queued behind it is dropped.
 #[test]
 fn spec_2_1_packets_behind_a_refused_connect_are_dropped() {

@@ -275,6 +275,25 @@ fn a_flood_with_qos_0() {
     });
 }
 
+/// A client that sends packets without end to which nothing is said: its connection never has to wait for anything, and
+/// nevertheless lets the others of its worker go on, and ends when it is told to.
+#[test]
+fn a_flood_without_answers() {
+    beside_a_steady_device(Options::new().set("workers=1"), |gateway, token| {
+        let mut client = Client::connect(gateway, Version::V5, token);
+        let flood = std::thread::spawn(move || {
+            let puback = [0x40, 2, 0, 1].repeat(10_000);
+            while client.try_send(&puback).is_ok() {}
+        });
+        let other = gateway.device("other");
+        for id in 1..20 {
+            Client::connect(gateway, Version::V311, &other).telemetry(id, "{\"n\":1}");
+        }
+        gateway.api().delete("/api/v1/devices/hostile").ok();
+        flood.join().unwrap();
+    });
+}
+
 /// Topics and payloads that are no text, too deep, too long or too many.
 #[test]
 fn strange_payloads() {

@@ -26,7 +26,7 @@ pub struct Gateway {
     /// The profiles in force.
     pub profiles: Arc<Profiles>,
     /// Who is connected.
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     /// Cancelled when the gateway is to stop.
     pub stop: CancellationToken,
     /// Connections, authenticated or not.
@@ -44,7 +44,7 @@ impl Gateway {
     ) -> Arc<Self> {
         let mqtt = Arc::new(mqtt_settings(&settings));
         let connections = AtomicUsize::new(0);
-        Arc::new(Self { settings, mqtt, registry, log, profiles, sessions: Sessions::default(), stop, connections })
+        Arc::new(Self { settings, mqtt, registry, log, profiles, sessions: Arc::default(), stop, connections })
     }
 
     /// Counts a connection, if there may be one more. It is counted as long as the guard lives.

@@ -94,8 +94,9 @@ impl Server {
         let address = listener.local_addr()?;
         let admin_address = admin_listener.local_addr()?;
         let token = admin::token::load(&gateway.settings.data, admin_address)?;
-        let api = admin::serve(gateway.clone(), projection.clone(), metrics, token, admin_listener);
+        let api = admin::serve(gateway.clone(), projection.clone(), metrics.clone(), token, admin_listener);
         let tasks = vec![
+            tokio::spawn(admin::metrics::upkeep(metrics.clone())),
             tokio::spawn(listen::accept(gateway.clone(), listener, inboxes)),
             tokio::spawn(close_changed_sessions(gateway.clone())),
             tokio::spawn(stop_on_failed_log(gateway.clone())),

@@ -41,6 +41,11 @@ impl Control {
         }
     }
 
+    /// The order that stands, if it is one to end. A time limit is looked at by who waits.
+    pub fn order_to_end(&self) -> Option<Order> {
+        locked(&self.order).take_if(|order| *order != Order::Expire)
+    }
+
     /// For the connection's task: the order that stands.
     pub fn poll_order(&self, context: &mut Context<'_>) -> Poll<Order> {
         self.waker.register(context.waker());
@@ -92,19 +97,44 @@ impl Live {
 #[derive(Debug, Default)]
 pub struct Sessions(Mutex<HashMap<(TenantId, DeviceId), Arc<Live>>>);
 
+/// A session that was entered. It leaves when this is dropped: whatever becomes of its connection, its successor must not
+/// wait for ever.
+#[derive(Debug)]
+pub struct Entered {
+    sessions: Arc<Sessions>,
+    live: Arc<Live>,
+}
+
+impl std::ops::Deref for Entered {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        &self.live
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.sessions.leave(&self.live);
+    }
+}
+
 impl Sessions {
     /// Enters a session. The one before it, if there is one, is ordered to leave; returns when it has: then everything
-    /// that it took in is settled and in the log (design §1).
-    pub async fn enter(&self, live: &Arc<Live>) {
+    /// that it took in is settled and in the log (design §1). To be dropped when the last event of this one is there.
+    pub async fn enter(self: &Arc<Self>, live: Live) -> Entered {
+        let live = Arc::new(live);
         let before = locked(&self.0).insert(live.key(), live.clone());
+        let entered = Entered { sessions: self.clone(), live };
         if let Some(before) = before {
             before.control.order(Order::TakenOver);
             before.gone.cancelled().await;
         }
+        entered
     }
 
-    /// Removes a session whose last event is in the log, and lets its successor go on.
-    pub fn leave(&self, live: &Arc<Live>) {
+    /// Removes a session, and lets its successor go on.
+    fn leave(&self, live: &Arc<Live>) {
         let mut sessions = locked(&self.0);
         if sessions.get(&live.key()).is_some_and(|current| Arc::ptr_eq(current, live)) {
             sessions.remove(&live.key());

@@ -1,8 +1,12 @@
 //! Prometheus metrics.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// How often samples are sorted in.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Starts collecting, the first time it is called in a process.
 pub fn install() -> PrometheusHandle {
@@ -16,6 +20,16 @@ pub fn install() -> PrometheusHandle {
         handle
     });
     handle.clone()
+}
+
+/// Sorts what was recorded into its buckets, from time to time: until then every sample of a histogram is kept, and nobody
+/// may ever ask for the metrics.
+pub async fn upkeep(handle: PrometheusHandle) {
+    let mut interval = tokio::time::interval(UPKEEP);
+    loop {
+        interval.tick().await;
+        handle.run_upkeep();
+    }
 }
 
 /// The metrics as text.

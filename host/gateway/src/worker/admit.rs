@@ -8,15 +8,16 @@ use model::{Body, Origin};
 use mqtt::codec::Connect;
 use mqtt::session::Refusal;
 use mqtt::{Kind, Version};
+use platform::log;
 
 use crate::gateway::Gateway;
 use crate::profile::Profile;
-use crate::sessions::{Control, Live};
+use crate::sessions::{Control, Entered, Live};
 use crate::{auth, events, gateway};
 
-/// A device that may connect. It is entered in the directory of sessions; whoever gets this must let it leave.
+/// A device that may connect.
 pub(super) struct Admitted {
-    pub(super) live: Arc<Live>,
+    pub(super) live: Entered,
     pub(super) profile: Arc<Profile>,
     pub(super) generation: u64,
     pub(super) kind: Kind,
@@ -66,6 +67,10 @@ async fn decide(
     if auth::is_provisioning(connect) {
         return Err(not_authorized("provisioning is not served"));
     }
+    // A connection that could not be recorded would only wait here, with its socket.
+    if !matches!(*gateway.log.state().borrow(), log::State::Running) {
+        return Err(unavailable("the event log does not take events"));
+    }
     let authenticate = async || {
         auth::authenticate(&*gateway.registry, connect).await.map_err(|error| {
             tracing::error!("registry: {error}");
@@ -99,24 +104,17 @@ async fn decide(
     });
     let is_gateway = device.gateway;
     let live = Live::new(origin, credential.clone(), client_id, peer, protocol, since, control);
-    let live = Arc::new(live);
-    gateway.sessions.enter(&live).await;
-    let entered = async {
-        // A change whose notice came before this session was entered is seen by looking once more.
-        if authenticate().await?.as_ref() != Some(&credential) {
-            return Err(not_authorized("the credentials were changed just now"));
-        }
-        let connected =
-            Connected { client_id: live.client_id.clone(), peer: peer.to_string(), protocol: protocol.to_owned() };
-        events::record(&*gateway.log, &live.origin, Body::Connected(connected)).await.map_err(|error| {
-            tracing::error!(device = live.origin.name, "connect not recorded: {error}");
-            unavailable("the event log does not take events")
-        })
-    };
-    if let Err(refused) = entered.await {
-        gateway.sessions.leave(&live);
-        return Err(refused);
+    let live = gateway.sessions.enter(live).await;
+    // A change whose notice came before this session was entered is seen by looking once more.
+    if authenticate().await?.as_ref() != Some(&credential) {
+        return Err(not_authorized("the credentials were changed just now"));
     }
+    let connected =
+        Connected { client_id: live.client_id.clone(), peer: peer.to_string(), protocol: protocol.to_owned() };
+    events::record(&*gateway.log, &live.origin, Body::Connected(connected)).await.map_err(|error| {
+        tracing::error!(device = live.origin.name, "connect not recorded: {error}");
+        unavailable("the event log does not take events")
+    })?;
     let kind = if is_gateway { Kind::Gateway } else { Kind::Device };
     Ok(Admitted { live, profile, generation, kind, is_gateway })
 }

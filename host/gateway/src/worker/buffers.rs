@@ -8,6 +8,8 @@ use bytes::BytesMut;
 pub(super) const SIZE: usize = 16 * 1024;
 /// So many are kept; more are only needed in a rush.
 const KEPT: usize = 64;
+/// What grew beyond this for a long packet is not kept.
+const LARGE: usize = 8 * SIZE;
 
 /// The buffers of one worker that nobody uses.
 #[derive(Debug, Default)]
@@ -25,7 +27,7 @@ impl Buffers {
     /// Takes a buffer back, whatever is in it.
     pub(super) fn give_back(&self, mut buffer: BytesMut) {
         let mut buffers = self.0.borrow_mut();
-        if buffers.len() < KEPT && buffer.capacity() > 0 {
+        if buffers.len() < KEPT && (1..=LARGE).contains(&buffer.capacity()) {
             buffer.clear();
             buffers.push(buffer);
         }

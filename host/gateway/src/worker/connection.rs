@@ -89,6 +89,10 @@ enum Stop {
 impl Connection {
     async fn run(&mut self) -> End {
         loop {
+            // A client whose socket always has bytes never makes this connection wait for an order.
+            if let Some(order) = self.control.order_to_end() {
+                return End::order(order);
+            }
             match self.take().await {
                 Ok(Stop::Full) => {}
                 Ok(Stop::Empty) => {
@@ -115,6 +119,8 @@ impl Connection {
         let stop = self.parse(&mut batch);
         let settled = if batch.messages.is_empty() {
             self.out.unsplit(batch.replies);
+            // Nothing else here lets the other connections have the worker as long as the socket has bytes.
+            tokio::task::yield_now().await;
             Ok(())
         } else {
             self.settle(batch).await
@@ -142,9 +148,11 @@ impl Connection {
             match self.session.receive(packet, now, &mut batch.replies) {
                 Ok(Request::None | Request::Acknowledged { .. }) => {}
                 Ok(Request::Publish(inbound)) => {
+                    let Some(device) = &mut self.device else {
+                        break Stop::End(End::lost("a message before the device was known"));
+                    };
                     let at = inbound.payload.as_ptr() as usize - start;
                     payloads.push(at..at + inbound.payload.len());
-                    let Some(device) = &mut self.device else { continue };
                     batch.messages.push(device.message(&inbound));
                     batch.replies_before.push(batch.replies.len());
                 }
@@ -228,30 +236,31 @@ impl Connection {
         let mut admission = std::pin::pin!(admission);
         // What came in one piece with CONNECT counts as well.
         let mut overflow = self.session.decode(&self.buffer).err().map(End::from);
+        let mut open = true;
         let admitted = loop {
-            let room = overflow.is_none() && self.buffer.len() < self.session.buffer_limit();
+            let room = open && overflow.is_none() && self.buffer.len() < self.session.buffer_limit();
             tokio::select! { // the admission is only borrowed, and reading loses nothing when it is cancelled
                 biased;
                 admitted = &mut admission => break admitted,
                 read = read_more(&self.stream, &mut self.buffer), if room => {
-                    // A peer that is gone is noticed again after CONNACK; the admission goes on to its end.
-                    overflow = match read {
-                        Ok(()) => self.session.decode(&self.buffer).err().map(End::from),
-                        Err(end) => Some(end),
-                    };
+                    match read {
+                        Ok(()) => overflow = self.session.decode(&self.buffer).err().map(End::from),
+                        // What it sent before it left counts nevertheless (spec 2.1); its end is found again behind that.
+                        Err(_) => open = false,
+                    }
                 }
             }
         };
         self.out = self.local.buffers.take();
         match admitted {
             Ok(Admitted { live, profile, generation, kind, is_gateway }) => {
-                let accepted = session::Accepted { kind, rules: profile.rules.clone(), client_id: &live.client_id };
-                let device =
-                    Device { profile, generation, is_gateway, version, failures: 0, last: None, live: live.clone() };
+                let (rules, client_id) = (profile.rules.clone(), live.client_id.clone());
+                let device = Device { profile, generation, is_gateway, version, failures: 0, last: None, live };
                 self.device = Some(Box::new(device));
                 if let Some(end) = overflow {
                     return Err(end);
                 }
+                let accepted = session::Accepted { kind, rules, client_id: &client_id };
                 self.session.accept(accepted, Instant::now(), &mut self.out)?;
                 self.flush().await
             }
@@ -279,12 +288,15 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(End::lost(error)),
             }
-            // It may take hours until something comes; so keep no more than what is there.
-            let whole = std::mem::take(&mut self.buffer);
-            if !whole.is_empty() {
-                self.buffer = BytesMut::from(&whole[..]);
+            // It may take hours until something comes; so keep no more than what is there. A long packet in the making
+            // keeps its buffer: copying it for each segment would cost more.
+            if self.buffer.len() < buffers::SIZE / 4 {
+                let whole = std::mem::take(&mut self.buffer);
+                if !whole.is_empty() {
+                    self.buffer = BytesMut::from(&whole[..]);
+                }
+                self.local.buffers.give_back(whole);
             }
-            self.local.buffers.give_back(whole);
             self.deadline.set(self.session.deadline());
             let order = poll_fn(|context| self.poll_readable_or_order(context)).await?;
             match order {
@@ -347,7 +359,6 @@ impl Connection {
             if let Err(error) = events::record(&*self.local.gateway.log, &device.live.origin, body).await {
                 tracing::error!(device = device.live.origin.name, "disconnect not recorded: {error}");
             }
-            self.local.gateway.sessions.leave(&device.live);
         } else {
             tracing::info!(peer = %self.peer, cause, %code, detail, "closed before CONNACK");
         }
@@ -367,10 +378,11 @@ impl Connection {
             Ok(())
         })
         .await;
-        drop(watch);
         if told || close.is_some() {
             let _ = timeout(LINGER, linger(&mut self.stream)).await;
         }
+        // From now on the worker may end.
+        drop(watch);
     }
 }
 

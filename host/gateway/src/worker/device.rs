@@ -9,11 +9,11 @@ use super::Local;
 use super::drain::{Message, Settled};
 use crate::profile::Profile;
 use crate::route::{self, Route};
-use crate::sessions::Live;
+use crate::sessions::Entered;
 
 /// The device that authenticated.
 pub(super) struct Device {
-    pub(super) live: Arc<Live>,
+    pub(super) live: Entered,
     pub(super) profile: Arc<Profile>,
     /// [`Profiles::generation`](crate::profile::Profiles::generation) when `profile` was looked up.
     pub(super) generation: u64,

@@ -13,7 +13,7 @@ use model::event::DeadLetter;
 use model::{Body, Command, Decoded, Fault, Operation, Reject, TenantId};
 use mqtt::outcome::{Outcome, Situation, Then, react};
 use platform::log::Refusal;
-use plugins::{CallError, Converter, Uplink};
+use plugins::{CallError, Cause, Converter, Failure, Uplink};
 
 use super::drain::{Downlink, Drain, Message, Settled};
 use super::{Local, answer};
@@ -85,13 +85,18 @@ async fn process(local: Rc<Local>, profile: Arc<Profile>, drains: Vec<Drain>) {
                 continue; // discarded without effect, though already decoded
             }
             let mut events = batch.message();
-            let outcome = outcome(message, &profile, drain, decoded, &answer, &mut |body| {
+            let mut outcome = outcome(message, &profile, drain, decoded, &mut |body| {
                 events.event(&drain.origin, drain.received, Some(&message.topic), body);
             });
+            // Known before the commit, because it may close and so cut the drain.
+            if let Some(refusal) = events.refusal() {
+                outcome = not_stored(refusal);
+            }
             let reaction = react(outcome.situation, drain.version, message.ticket.qos(), drain.policy);
             failures = if outcome.situation == Situation::ConverterFailed { failures + 1 } else { 0 };
             cut = matches!(reaction.then, Then::Close(_)) || limit > 0 && failures >= limit;
-            list.push(Settled { ticket: message.ticket, outcome, answer: answer.and_then(Result::ok) });
+            let answer = answer.filter(|_| outcome.situation == Situation::Success);
+            list.push(Settled { ticket: message.ticket, outcome, answer });
         }
         settled.push(list);
     }
@@ -188,15 +193,26 @@ fn converter(profile: &Profile, slot: Slot, operation: Operation) -> &Converter 
     }
 }
 
-/// Encodes what the host answers by itself, and takes those requests out of `decoded`.
+/// Answers that one call can encode.
+struct Answers<'a> {
+    converter: &'a Converter,
+    tenant: TenantId,
+    commands: Vec<Command>,
+    /// Where in the batch the request of each of them stands, and where its answer goes.
+    places: Vec<(usize, String)>,
+}
+
+/// Encodes what the host answers by itself, and takes those requests out of `decoded`. Where a plugin fails on the answer,
+/// it has failed on the message.
 async fn answer(
     local: &Local,
     profile: &Profile,
     drains: &[Drain],
     decoded: &mut [Option<Meaning>],
-) -> Vec<Option<Result<Downlink, Outcome>>> {
+) -> Vec<Option<Downlink>> {
     let mut answers = Vec::new();
     answers.resize_with(decoded.len(), || None);
+    let mut runs: Vec<Answers<'_>> = Vec::new();
     let messages = drains.iter().flat_map(|drain| drain.messages.iter().map(move |message| (drain, message)));
     for (place, (drain, message)) in messages.enumerate() {
         let Route::Convert { slot, operation, answer: Some(family) } = message.route else { continue };
@@ -205,26 +221,32 @@ async fn answer(
         let Body::RpcRequest(request) = events.remove(at) else { continue };
         let topic = family.rpc_topic(request.id);
         let command = answer::to_rpc(request, &local.gateway.settings, drain.is_gateway);
-        let converter = converter(profile, slot, operation);
-        answers[place] = Some(encode(local, converter, drain.origin.tenant, command, topic).await);
+        let (converter, tenant) = (converter(profile, slot, operation), drain.origin.tenant);
+        match runs.iter_mut().find(|run| std::ptr::eq(run.converter, converter) && run.tenant == tenant) {
+            Some(run) => {
+                run.commands.push(command);
+                run.places.push((place, topic));
+            }
+            None => {
+                let (commands, places) = (vec![command], vec![(place, topic)]);
+                runs.push(Answers { converter, tenant, commands, places });
+            }
+        }
+    }
+    for run in runs {
+        let encoded = local.pool.encode(run.converter, run.tenant, &run.commands).await;
+        for ((place, topic), encoded) in run.places.into_iter().zip(encoded) {
+            match encoded {
+                Ok(Ok(payload)) => answers[place] = Some(Downlink { topic, payload }),
+                Ok(Err(Reject { reason, .. })) => {
+                    let detail = format!("refused to encode the answer: {reason}");
+                    decoded[place] = Some(Err(CallError::Failed(Failure { cause: Cause::Contract, detail })));
+                }
+                Err(error) => decoded[place] = Some(Err(error)),
+            }
+        }
     }
     answers
-}
-
-async fn encode(
-    local: &Local,
-    converter: &Converter,
-    tenant: TenantId,
-    command: Command,
-    topic: String,
-) -> Result<Downlink, Outcome> {
-    let failed = |reason: String| Err(Outcome::new(Situation::ProcessingFailed, reason));
-    match local.pool.encode(converter, tenant, &[command]).await.pop() {
-        Some(Ok(Ok(payload))) => Ok(Downlink { topic, payload }),
-        Some(Ok(Err(reject))) => failed(format!("answer: {}", reject.reason)),
-        Some(Err(error)) => failed(format!("answer: {error}")),
-        None => failed("answer: the converter returned nothing".to_owned()),
-    }
 }
 
 /// What becomes of a message, before the commit; its events go to `store`.
@@ -233,13 +255,9 @@ fn outcome(
     profile: &Profile,
     drain: &Drain,
     decoded: Option<Meaning>,
-    answer: &Option<Result<Downlink, Outcome>>,
     store: &mut dyn FnMut(Body),
 ) -> Outcome {
     if let Route::Refuse(outcome) = &message.route {
-        return outcome.clone();
-    }
-    if let Some(Err(outcome)) = answer {
         return outcome.clone();
     }
     match decoded {

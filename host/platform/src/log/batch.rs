@@ -118,6 +118,14 @@ impl Message<'_> {
     }
 }
 
+impl Message<'_> {
+    /// Why nothing of this message will be stored, if an event was too large.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
+    }
+}
+
 impl Drop for Message<'_> {
     fn drop(&mut self) {
         let contents = &mut self.batch.contents;
