@@ -5,11 +5,11 @@ SHELL := /bin/sh
 
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: plugins build ## Start a gateway on ./data, with a device to try things with and every event shown
-	@target/release/tidegate serve --demo
+	@$(or $(CARGO_TARGET_DIR),target)/release/tidegate serve --demo
 
 .PHONY: build
 build: ## Build the gateway: target/release/tidegate
