@@ -48,6 +48,8 @@ impl Server {
         progress: impl Fn(&str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&settings.data).with_context(|| format!("data folder {}", settings.data.display()))?;
+        // Whoever counts asks for its counters when it is made, and what it asks for before this counts nothing.
+        admin::metrics::install();
         // What may fail for a silly reason comes first.
         let listener = listen::bind(settings.bind).with_context(|| format!("bind = {}", settings.bind))?;
         let admin_listener = TcpListener::bind(settings.admin.bind)
