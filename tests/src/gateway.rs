@@ -73,6 +73,7 @@ impl Gateway {
         for setting in &self.options.settings {
             command.args(["--set", setting]);
         }
+        command.args(&self.options.flags);
         let process =
             command.stdin(Stdio::null()).stdout(File::create(self.path("stdout.log")).unwrap()).stderr(stderr);
         self.process = Some(process.spawn().unwrap());
@@ -166,6 +167,11 @@ impl Gateway {
         fs::rename(new, file).unwrap();
     }
 
+    /// What the run that was started last has printed on standard output.
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(self.path("stdout.log")).unwrap_or_default()
+    }
+
     /// Everything it has said on standard error, all runs together.
     pub fn log(&self) -> String {
         fs::read(self.stderr_file()).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
@@ -221,12 +227,7 @@ impl Gateway {
     }
 
     fn prepare(&self, command: &mut Command) {
-        command.current_dir(self.folder.path());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TIDEGATE_") {
-                command.env_remove(name);
-            }
-        }
+        in_folder(command, self.folder.path());
         command.args(["--data", "data"]);
     }
 
@@ -254,6 +255,16 @@ impl Drop for Gateway {
             self.stop();
         }
         self.assert_no_panic();
+    }
+}
+
+/// Has a command run in this folder, without settings from the environment of the test.
+pub(crate) fn in_folder(command: &mut Command, folder: &Path) {
+    command.current_dir(folder);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDEGATE_") {
+            command.env_remove(name);
+        }
     }
 }
 
