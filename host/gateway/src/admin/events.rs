@@ -28,6 +28,7 @@ pub struct EventQuery {
     /// Where to go on: `next` of the answer before.
     cursor: Option<String>,
     /// Where to begin without a cursor: `oldest`, which is what is assumed, or `end`.
+    #[param(inline)]
     from: Option<Start>,
     /// The name of a registered cursor: its reader sees as a gap what was removed before it came.
     reader: Option<String>,

@@ -18,13 +18,13 @@ pub mod token;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
+use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use futures_util::StreamExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::projection::Projection;
 use platform::registry::Registry;
@@ -81,7 +81,6 @@ fn router(api: Api, metrics: PrometheusHandle, token: Token) -> Router {
         .route("/api/v1/openapi.json", get(move || async move { ([(CONTENT_TYPE, "application/json")], document) }));
     protected
         .merge(open)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .fallback(async || Problem::not_found("there is nothing at this path; see /api/v1/openapi.json"))
 }
@@ -117,11 +116,16 @@ struct Description;
 
 async fn authorize(State(token): State<Token>, request: Request, next: Next) -> Response {
     let presented = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
-    match presented.and_then(|header| header.strip_prefix("Bearer ")) {
-        Some(presented) if token.matches(presented) => next.run(request).await,
-        Some(_) => Problem::unauthorized("this is not the admin token").into_response(),
-        None => Problem::unauthorized("expected the header `Authorization: Bearer TOKEN`, with the token in the file admin-token of the data folder").into_response(),
-    }
+    let problem = match presented.and_then(|header| header.strip_prefix("Bearer ")) {
+        Some(presented) if token.matches(presented) => return next.run(request).await,
+        Some(_) => "this is not the admin token",
+        None => {
+            "expected the header `Authorization: Bearer TOKEN`, with the token in the file admin-token of the data folder"
+        }
+    };
+    // Closed while it still sends its body, the client would see a broken connection instead of the answer.
+    drop(read_body(request.into_body()).await);
+    Problem::unauthorized(problem).into_response()
 }
 
 /// A JSON body, with errors in our own form.
@@ -130,11 +134,8 @@ pub struct Body<T>(pub T);
 impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|error| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(format!("body: at most {BODY_LIMIT} bytes expected")),
-            _ => Problem::invalid(format!("body: {error}")),
-        })?;
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = read_body(request.into_body()).await?;
         let mut body = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut body).map_err(|error| {
             let path = error.path().to_string();
@@ -143,6 +144,28 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<
         })?;
         body.end().map_err(|error| Problem::invalid(format!("body: {error}")))?;
         Ok(Self(value))
+    }
+}
+
+/// A body, which must not be larger than [`BODY_LIMIT`]. A larger one is read to its end, within reason, so that the client
+/// gets to the answer.
+async fn read_body(body: axum::body::Body) -> Result<Vec<u8>, Problem> {
+    const PATIENCE: usize = 16 * BODY_LIMIT;
+    let mut body = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut size = 0;
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| Problem::invalid(format!("body: {error}")))?;
+        size += chunk.len();
+        match size {
+            ..=BODY_LIMIT => bytes.extend_from_slice(&chunk),
+            ..=PATIENCE => bytes = Vec::new(),
+            _ => break,
+        }
+    }
+    match size {
+        ..=BODY_LIMIT => Ok(bytes),
+        _ => Err(Problem::too_large(format!("body: at most {BODY_LIMIT} bytes expected"))),
     }
 }
 

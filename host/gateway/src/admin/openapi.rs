@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::http::StatusCode;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 
 use super::problem;
 
@@ -19,8 +19,25 @@ pub(super) fn complete(document: &mut OpenApi) {
     components.add_security_scheme("token", SecurityScheme::Http(scheme));
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-        operations.into_iter().flatten().for_each(errors);
+        operations.into_iter().flatten().for_each(|operation| {
+            errors(operation);
+            describe(operation);
+        });
     }
+}
+
+/// A description is required; what it says of a success is said by the operation's own text.
+fn describe(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else { continue };
+        if response.description.is_empty() {
+            response.description = reason(status).to_owned();
+        }
+    }
+}
+
+fn reason(status: &str) -> &'static str {
+    StatusCode::from_bytes(status.as_bytes()).ok().and_then(|status| status.canonical_reason()).unwrap_or_default()
 }
 
 /// All errors have the form of [`problem::Problem`].
@@ -35,9 +52,8 @@ fn errors(operation: &mut Operation) {
         statuses.extend([400, 413]);
     }
     for status in statuses {
-        let name = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-        let response = ResponseBuilder::new().description(name).content(problem::CONTENT, content).build();
+        let response = ResponseBuilder::new().content(problem::CONTENT, content).build();
         operation.responses.responses.insert(status.to_string(), response.into());
     }
 }
