@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use ureq::http::{Method, Request};
+use ureq::http::{HeaderMap, Method, Request};
 use ureq::{Agent, SendBody};
 
 use crate::wait::DEADLINE;
@@ -24,6 +24,8 @@ pub struct Answer {
     pub status: u16,
     /// Media type, without parameters.
     pub content_type: String,
+    /// All headers.
+    pub headers: HeaderMap,
     /// The body as text.
     pub body: String,
 }
@@ -104,10 +106,12 @@ impl Api {
             .as_deref()
             .map_or_else(SendBody::none, |body| SendBody::from_owned_reader(std::io::Cursor::new(body.to_owned())));
         let mut response = Agent::new_with_config(config).run(request.body(body).unwrap()).unwrap();
-        let content_type = response.headers().get("content-type").map_or("", |value| value.to_str().unwrap());
+        let headers = response.headers().clone();
+        let content_type = headers.get("content-type").map_or("", |value| value.to_str().unwrap());
         Answer {
             status: response.status().as_u16(),
             content_type: content_type.split(';').next().unwrap().to_owned(),
+            headers,
             body: response.body_mut().read_to_string().unwrap(),
         }
     }

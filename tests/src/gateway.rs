@@ -84,13 +84,12 @@ impl Gateway {
             }
             let said = self.log();
             let said = said.get(already_said..).unwrap_or_default();
-            let serving = said.lines().find(|line| line.contains("\"message\":\"serving\""))?;
-            serde_json::from_str::<Value>(serving).ok()
+            said.lines().find_map(serving)
         });
-        let address = |key: &str| serving[key].as_str().unwrap().parse::<SocketAddr>().unwrap();
-        self.address = address("address");
+        let (address, admin) = serving;
+        self.address = address;
         let token = fs::read_to_string(self.data().join("admin-token")).unwrap();
-        self.api = Api::new(address("admin"), token.trim());
+        self.api = Api::new(admin, token.trim());
         until("the gateway to be ready", || (self.api.get("/readyz").status == 200).then_some(()));
     }
 
@@ -102,7 +101,7 @@ impl Gateway {
         self.signal(Signal::TERM);
         let status = self.wait();
         assert!(status.success(), "the gateway ended with {status}:\n{}", self.log());
-        assert!(self.log().contains("\"message\":\"stopped\""), "no orderly end:\n{}", self.log());
+        assert!(self.log().contains("stopped"), "no orderly end:\n{}", self.log());
     }
 
     /// Ends it as a power cut would, but for the page cache.
@@ -266,6 +265,17 @@ pub(crate) fn in_folder(command: &mut Command, folder: &Path) {
             command.env_remove(name);
         }
     }
+}
+
+/// Where devices connect and where the admin API is, if this line of the log says so; in JSON or as text.
+fn serving(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let field = |key: &str| {
+        if let Ok(record) = serde_json::from_str::<Value>(line) {
+            return record[key].as_str()?.parse().ok();
+        }
+        line.split_once(&format!(" {key}="))?.1.split(' ').next()?.parse().ok()
+    };
+    line.contains("serving").then(|| Some((field("address")?, field("admin")?)))?
 }
 
 /// The binary under test.
