@@ -54,7 +54,7 @@ fn cursors_go_on_behind_what_was_read() {
 fn waiting_for_events() {
     let gateway = Gateway::start(Options::new());
     let mut client = Client::connect(&gateway, Version::V5, &gateway.device("d1"));
-    // A wait of which the runner would notice if it were waited for: nobody publishes meanwhile.
+    // Nobody publishes meanwhile: if this were waited for, it would be for the whole minute.
     let (events, next) = page(&gateway, "wait=60&limit=1000");
     assert_eq!(events.len(), 1);
     assert_eq!(page(&gateway, &format!("cursor={next}&wait=1")).0, [] as [Value; 0]);

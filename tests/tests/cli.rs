@@ -164,6 +164,8 @@ fn plugin_check() {
     assert!(said.contains("wasi_snapshot_preview1"), "{said}");
 }
 
+type Environment<'a> = &'a [(&'a str, &'a str)];
+
 /// The issue: the token is found by the command line by itself; what is in the way says how to go on.
 #[test]
 fn finding_the_gateway() {
@@ -178,7 +180,7 @@ fn finding_the_gateway() {
     let (data, url) = (gateway.data(), gateway.api().url.clone());
     let token = gateway.api().token.clone();
     let data = data.to_str().unwrap();
-    let everywhere: [(&[&str], &[(&str, &str)]); 6] = [
+    let everywhere: [(&[&str], Environment<'_>); 6] = [
         (&["--data", data], &[]),
         (&[], &[("TIDEGATE_DATA", data)]),
         (&["--api-url", &url, "--api-token", &token], &[]),

@@ -157,16 +157,16 @@ async fn read_body(body: axum::body::Body) -> Result<Vec<u8>, Problem> {
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| Problem::invalid(format!("body: {error}")))?;
         size += chunk.len();
-        match size {
-            ..=BODY_LIMIT => bytes.extend_from_slice(&chunk),
-            ..=PATIENCE => bytes = Vec::new(),
-            _ => break,
+        if size <= BODY_LIMIT {
+            bytes.extend_from_slice(&chunk);
+        } else if size > PATIENCE {
+            break;
         }
     }
-    match size {
-        ..=BODY_LIMIT => Ok(bytes),
-        _ => Err(Problem::too_large(format!("body: at most {BODY_LIMIT} bytes expected"))),
+    if size > BODY_LIMIT {
+        return Err(Problem::too_large(format!("body: at most {BODY_LIMIT} bytes expected")));
     }
+    Ok(bytes)
 }
 
 /// serde quotes a value that does not fit, which may be a password: an error says what was expected instead of what it got.
