@@ -91,20 +91,29 @@ impl Api {
         self.request(Method::DELETE, path, None)
     }
 
+    /// POST of a file.
+    #[track_caller]
+    pub fn upload(&self, path: &str, file: Vec<u8>) -> Answer {
+        self.send(Method::POST, path, Some(file), "application/wasm")
+    }
+
     /// Any request, with any body.
     #[track_caller]
     pub fn request(&self, method: Method, path: &str, body: Option<String>) -> Answer {
+        self.send(method, path, body.map(String::into_bytes), "application/json")
+    }
+
+    #[track_caller]
+    fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>, content_type: &str) -> Answer {
         let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(DEADLINE)).build();
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         if !self.token.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.token));
         }
         if body.is_some() {
-            request = request.header("content-type", "application/json");
+            request = request.header("content-type", content_type);
         }
-        let body = body
-            .as_deref()
-            .map_or_else(SendBody::none, |body| SendBody::from_owned_reader(std::io::Cursor::new(body.to_owned())));
+        let body = body.map_or_else(SendBody::none, |body| SendBody::from_owned_reader(std::io::Cursor::new(body)));
         let mut response = Agent::new_with_config(config).run(request.body(body).unwrap()).unwrap();
         let headers = response.headers().clone();
         let content_type = headers.get("content-type").map_or("", |value| value.to_str().unwrap());

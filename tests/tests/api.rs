@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "in a test, whatever goes wrong is to be seen at once")]
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 use tidegate_tests::api::{Answer, Api};
 use tidegate_tests::foreign::Python;
+use tidegate_tests::guests::guest;
 use tidegate_tests::{Client, Gateway, Options, Version};
 use ureq::http::Method;
 
@@ -25,6 +25,7 @@ fn rows() -> Vec<Row> {
     let attributes = "/api/v1/devices/{name}/attributes/client";
     let (events, cursors, cursor) = ("/api/v1/events", "/api/v1/cursors", "/api/v1/cursors/{name}");
     let (sessions, session, profiles) = ("/api/v1/sessions", "/api/v1/sessions/{device}", "/api/v1/profiles");
+    let (check, config) = ("/api/v1/plugins/check", "/api/v1/config");
     let token = |token: &str| json!({ "type": "ACCESS_TOKEN", "token": token });
     vec![
         ("POST", devices, devices, Some(json!({ "name": "a" })), 201, "ACCESS_TOKEN"),
@@ -190,6 +191,15 @@ fn rows() -> Vec<Row> {
         ("POST", cursor, "/api/v1/cursors/audit", Some(json!({})), 400, "missing field `cursor`"),
         ("DELETE", cursor, "/api/v1/cursors/audit", None, 200, "{}"),
         ("DELETE", cursor, "/api/v1/cursors/audit", None, 404, "no cursor named \\\"audit\\\""),
+        (
+            "POST",
+            check,
+            check,
+            Some(json!("garbage")),
+            400,
+            "not a WebAssembly file: expected a core module or a component",
+        ),
+        ("GET", config, config, None, 200, "\"max_payload_size\":65536"),
         ("GET", profiles, profiles, None, 200, "\"plugin\":\"json\""),
         ("GET", sessions, sessions, None, 200, "\"device\":\"connected\""),
         ("DELETE", session, "/api/v1/sessions/connected", None, 200, "{}"),
@@ -224,6 +234,11 @@ fn every_operation_answers_as_the_document_says() {
         assert_documented(&document, method, template, &answer, &label);
         seen.insert((method.to_lowercase(), template.to_owned(), status < 300));
     }
+    let check = "/api/v1/plugins/check";
+    let answer = gateway.api().upload(&format!("{check}?name=quiet&config=%7B%7D"), guest("quiet"));
+    assert_eq!((&answer.ok()["name"], &answer.json()["operations"]), (&json!("quiet"), &json!(["telemetry"])));
+    assert_documented(&document, "POST", check, &answer, check);
+    seen.insert(("post".to_owned(), check.to_owned(), true));
     for (template, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             assert!(seen.contains(&(method.clone(), template.clone(), true)), "{method} {template} is not tried");
@@ -307,33 +322,6 @@ fn nothing_without_the_token() {
     for path in ["/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"] {
         assert_eq!(nobody.get(path).status, 200, "{path}");
     }
-}
-
-/// The issue: the token is made at the first start and kept for its owner only; the API is on loopback by default.
-#[test]
-fn the_token_is_kept_for_its_owner() {
-    let mut gateway = Gateway::start(Options::new());
-    let file = gateway.data().join("admin-token");
-    let mode = |file: &std::path::Path| std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&file), 0o600);
-    let token = gateway.api().token.clone();
-    gateway.stop();
-    gateway.run();
-    assert_eq!(gateway.api().token, token, "made at the first start only");
-    gateway.stop();
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
-    let serve = ["serve", "--bind=127.0.0.1:0", "--set", "admin.bind=127.0.0.1:0"];
-    let said = gateway.cli(&serve).failed();
-    assert!(said.contains("admin-token: expected mode 0600, got 0640"), "{said}");
-    std::fs::write(&file, "").unwrap();
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
-    let said = gateway.cli(&serve).failed();
-    assert!(said.contains("admin-token: expected a token, the file is empty"), "{said}");
-    std::fs::remove_file(&file).unwrap();
-    gateway.run();
-    assert_ne!(gateway.api().token, token);
-    let settings = gateway.cli(&["config", "check", "--json"]).json();
-    assert_eq!(settings["admin"]["bind"], "127.0.0.1:8083");
 }
 
 /// Whatever is wrong with a request, the answer is `application/problem+json` (RFC 9457).

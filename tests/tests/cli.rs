@@ -8,7 +8,7 @@ use tidegate_tests::guests::{component, guest};
 use tidegate_tests::{Gateway, Options};
 
 /// Every command by its words, and what its help says of it.
-const COMMANDS: [(&str, &str); 20] = [
+const COMMANDS: [(&str, &str); 21] = [
     ("", "A device gateway whose payload formats are sandboxed WebAssembly plugins"),
     ("serve", "Run a gateway"),
     ("config", "Settings"),
@@ -29,6 +29,7 @@ const COMMANDS: [(&str, &str); 20] = [
     ("profile list", "List profiles, with what is wrong with them"),
     ("session", "Sessions of the running gateway"),
     ("session list", "List sessions"),
+    ("rekey", "Replace the key with which credentials are encrypted, while the gateway is stopped"),
 ];
 
 /// Design §7: nobody has to read the source. Every command that a help names has one of its own, which says what it does
@@ -139,7 +140,7 @@ fn plugin_check() {
             assert!(table.contains(part), "{file}: {part}: {table}");
         }
         let shown = folder.cli(&["plugin", "check", &file, "--json"]).json();
-        assert_eq!(shown["kind"], kind, "{shown}");
+        assert_eq!(shown["kind"], if kind == "component" { "component" } else { "core-module" }, "{shown}");
         assert_eq!(shown["operations"][0], "telemetry", "{shown}");
         assert_eq!(shown["size"], std::fs::metadata(folder.path(&file)).unwrap().len());
     }
@@ -154,7 +155,7 @@ fn plugin_check() {
         (&["clock.wasm"], "clock.wasm: imports wasi:clocks/wall-clock@0.2.0: plugins get only "),
         (&["refuses.wasm"], "refuses.wasm: refused its configuration: "),
         (&["traps.wasm"], "traps.wasm: failed while starting: "),
-        (&["plugins/json.wasm", "--plugin-config", "{"], "--plugin-config: JSON expected"),
+        (&["plugins/json.wasm", "--plugin-config", "{"], "--plugin-config: a JSON object expected"),
     ];
     for (arguments, expected) in rows {
         let said = folder.cli(&[&["plugin", "check"], arguments].concat()).failed();

@@ -156,6 +156,33 @@ fn the_data_folder_has_no_credential_in_clear() {
     assert!(found);
 }
 
+/// The issue: the token is made at the first start and kept for its owner only; the API is on loopback by default.
+#[test]
+fn the_token_is_kept_for_its_owner() {
+    let mut gateway = Gateway::start(Options::new());
+    let file = gateway.data().join("admin-token");
+    let mode = |file: &Path| std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&file), 0o600);
+    let token = gateway.api().token.clone();
+    gateway.stop();
+    gateway.run();
+    assert_eq!(gateway.api().token, token, "made at the first start only");
+    gateway.stop();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
+    let serve = ["serve", "--bind=127.0.0.1:0", "--set", "admin.bind=127.0.0.1:0"];
+    let said = gateway.cli(&serve).failed();
+    assert!(said.contains("admin-token: expected mode 0600, got 0640"), "{said}");
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let said = gateway.cli(&serve).failed();
+    assert!(said.contains("admin-token: expected a token, the file is empty"), "{said}");
+    std::fs::remove_file(&file).unwrap();
+    gateway.run();
+    assert_ne!(gateway.api().token, token);
+    let settings = gateway.cli(&["config", "check", "--json"]).json();
+    assert_eq!(settings["admin"]["bind"], "127.0.0.1:8083");
+}
+
 /// Without its key the registry does not open, and says which file is missing.
 #[test]
 fn the_key_is_needed() {
@@ -176,6 +203,27 @@ fn the_key_is_needed() {
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
     gateway.run();
     assert_eq!(gateway.api().get("/api/v1/devices/d1/credentials").ok()["token"], "token-of-d1");
+}
+
+/// Design §6: the key is replaceable, and then the old one is of no use; not while the gateway runs.
+#[test]
+fn the_key_can_be_replaced() {
+    let mut gateway = Gateway::start(Options::new());
+    let token = gateway.device("d1");
+    let key = gateway.data().join("registry.key");
+    let old = std::fs::read(&key).unwrap();
+    gateway.cli(&["rekey"]).failed();
+    assert_eq!(std::fs::read(&key).unwrap(), old);
+    gateway.stop();
+    assert!(gateway.cli(&["rekey"]).ok().contains("registry.key is a new key"));
+    assert_ne!(std::fs::read(&key).unwrap(), old);
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    gateway.run();
+    assert_eq!(gateway.api().get("/api/v1/devices/d1/credentials").ok()["token"], token.as_str());
+    Client::connect(&gateway, Version::V5, &token).leave();
+    gateway.stop();
+    std::fs::write(&key, old).unwrap();
+    gateway.cli(&["serve", "--bind=127.0.0.1:0", "--set", "admin.bind=127.0.0.1:0"]).failed();
 }
 
 /// Spec 19: every refusal is logged with its reason, never with a credential, however much is logged; and never with a

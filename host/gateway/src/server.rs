@@ -55,7 +55,8 @@ impl Server {
         let admin_listener = TcpListener::bind(settings.admin.bind)
             .await
             .with_context(|| format!("admin.bind = {}", settings.admin.bind))?;
-        let log: Arc<dyn EventLog> = Arc::new(SegmentLog::open(settings.event_log_settings())?);
+        let wanted = settings.event_log_settings();
+        let log: Arc<dyn EventLog> = Arc::new(tokio::task::spawn_blocking(move || SegmentLog::open(wanted)).await??);
         let registry: Arc<dyn Registry> = Arc::new(Sqlite::open(&settings.data, &registry::Settings::default()).await?);
         Self::start_with(settings, registry, log, listener, admin_listener, stop, progress).await
     }

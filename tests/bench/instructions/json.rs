@@ -10,8 +10,16 @@ use plugins::{Converter, Engine, EngineSettings, Limits, Plugin, Pool, Uplink};
 use crate::Places;
 use crate::case::{Case, Clock};
 
-pub(crate) const NAMES: [&str; 7] =
-    ["json-1", "json-16", "json-64", "json-array-16", "json-12-keys-16", "json-attributes-16", "json-mixed-16"];
+pub(crate) const NAMES: [&str; 8] = [
+    "json-1",
+    "json-16",
+    "json-64",
+    "json-array-16",
+    "json-12-keys-16",
+    "json-attributes-16",
+    "json-mixed-16",
+    "json-fresh",
+];
 
 /// 52 bytes, three keys, three kinds of value.
 pub(crate) const SMALL: &str = r#"{"temperature":25.5,"humidity":60,"status":"active"}"#;
@@ -27,7 +35,7 @@ const ATTRIBUTES: &str =
 pub(crate) fn case(name: &str, places: &Places) -> anyhow::Result<Option<Case>> {
     const TELEMETRY: Operation = Operation::Telemetry;
     let (payloads, batch): (&[(Operation, &str)], usize) = match name {
-        "json-1" => (&[(TELEMETRY, SMALL)], 1),
+        "json-1" | "json-fresh" => (&[(TELEMETRY, SMALL)], 1),
         "json-16" => (&[(TELEMETRY, SMALL)], 16),
         "json-64" => (&[(TELEMETRY, SMALL)], 64),
         "json-array-16" => (&[(TELEMETRY, ARRAY)], 16),
@@ -40,7 +48,8 @@ pub(crate) fn case(name: &str, places: &Places) -> anyhow::Result<Option<Case>> 
         _ => return Ok(None),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let converter = runtime.block_on(converter(places))?;
+    let limits = Limits { fresh_instances: name == "json-fresh", ..Limits::default() };
+    let converter = runtime.block_on(converter(places, limits))?;
     let pool = Pool::new();
     let uplinks: Vec<Uplink> = payloads
         .iter()
@@ -67,7 +76,7 @@ pub(crate) fn case(name: &str, places: &Places) -> anyhow::Result<Option<Case>> 
 }
 
 /// The shipped plugin with the settings that a gateway has by default.
-async fn converter(places: &Places) -> anyhow::Result<std::sync::Arc<Converter>> {
+async fn converter(places: &Places, limits: Limits) -> anyhow::Result<std::sync::Arc<Converter>> {
     let file = places.plugins.join("json.wasm");
     let wasm = std::fs::read(&file).with_context(|| format!("{}: run `make plugins` first", file.display()))?;
     let engine = Engine::new(&EngineSettings { workers: 1, cache: Some(places.work.join("compiled-plugins")) })?;
@@ -79,7 +88,7 @@ async fn converter(places: &Places) -> anyhow::Result<std::sync::Arc<Converter>>
         "max_key_length": 255,
         "config": {},
     });
-    Ok(Converter::new(&engine, &plugin, config.to_string(), Limits::default()).await?)
+    Ok(Converter::new(&engine, &plugin, config.to_string(), limits).await?)
 }
 
 /// Refusals would be measured just as well.

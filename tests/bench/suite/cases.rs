@@ -73,7 +73,7 @@ const fn step(case: &'static str, name: &'static str, iterations: u64) -> Step {
 }
 
 /// All of them.
-pub(crate) const STEPS: [Step; 13] = [
+pub(crate) const STEPS: [Step; 14] = [
     step("publish-3.1.1", "decode PUBLISH, 3.1.1", 20_000),
     step("publish-5.0", "decode PUBLISH, 5.0", 20_000),
     step("json-1", "JSON in Wasm, 52 bytes, batch 1", 4_000),
@@ -83,6 +83,7 @@ pub(crate) const STEPS: [Step; 13] = [
     step("json-12-keys-16", "JSON in Wasm, 12 keys, batch 16", 250),
     step("json-attributes-16", "JSON in Wasm, attributes, batch 16", 500),
     step("json-mixed-16", "JSON in Wasm, all of these mixed, batch 16", 250),
+    step("json-fresh", "JSON in Wasm, 52 bytes, a new instance each", 100),
     step("log-encode", "event to a record of 250 bytes", 2_000),
     step("log-append-1", "log append, 250 bytes, batch 1", 400),
     step("log-append-16", "log append, 250 bytes, batch 16", 400),

@@ -70,7 +70,8 @@ fn main() -> anyhow::Result<()> {
     let Options { smoke, ref only, ref plugins, .. } = options;
     let program = std::env::current_exe()?; // target/release/bench
     let beside = |name: &str| program.with_file_name(name);
-    let work = options.work.clone().unwrap_or_else(|| program.with_file_name("../bench"));
+    let target = program.ancestors().nth(2).context("a folder above the program's")?;
+    let work = options.work.clone().unwrap_or_else(|| target.join("bench"));
     let work = &std::path::absolute(work)?;
     std::fs::create_dir_all(work).with_context(|| work.display().to_string())?;
     let tidegate = options.tidegate.clone().unwrap_or_else(|| beside("tidegate"));
@@ -117,8 +118,10 @@ fn main() -> anyhow::Result<()> {
     places.clear()?;
 
     results.judge();
-    println!("\n{} · {}\n\n{}\n", results.mosquitto, pinning(pins), results.details());
-    println!("{}", results.table());
+    if !results.loads.is_empty() {
+        println!("\n{} · {}\n\n{}", results.mosquitto, pinning(pins), results.details());
+    }
+    println!("\n{}", results.table());
     let file = work.join(if smoke { "smoke.json" } else { "results.json" });
     results.write(&file)?;
     println!("\n{} · {:.0} s", file.display(), begun.elapsed().as_secs_f64());

@@ -2,15 +2,17 @@
 //!
 //! - [`token`]: the token and where it is kept
 //! - [`problem`]: errors, all in one form; [`openapi`]: the document, which says so for every operation
-//! - [`devices`], [`events`], [`cursors`], [`profiles`], [`sessions`]: one file for each resource
+//! - [`devices`], [`events`], [`cursors`], [`profiles`], [`plugins`], [`sessions`], [`config`]: one file for each resource
 //! - [`health`], [`metrics`]: for machines that watch
 
+pub mod config;
 pub mod cursors;
 pub mod devices;
 pub mod events;
 pub mod health;
 pub mod metrics;
 mod openapi;
+pub mod plugins;
 pub mod problem;
 pub mod profiles;
 pub mod sessions;
@@ -103,6 +105,8 @@ fn resources() -> OpenApiRouter<Api> {
         .routes(routes!(cursors::list))
         .routes(routes!(cursors::register, cursors::advance, cursors::remove))
         .routes(routes!(profiles::list))
+        .routes(routes!(plugins::check))
+        .routes(routes!(config::show))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::close))
 }
@@ -124,7 +128,7 @@ async fn authorize(State(token): State<Token>, request: Request, next: Next) -> 
         }
     };
     // Closed while it still sends its body, the client would see a broken connection instead of the answer.
-    drop(read_body(request.into_body()).await);
+    drop(read_body(request.into_body(), BODY_LIMIT).await);
     Problem::unauthorized(problem).into_response()
 }
 
@@ -135,7 +139,7 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = read_body(request.into_body()).await?;
+        let bytes = read_body(request.into_body(), BODY_LIMIT).await?;
         let mut body = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut body).map_err(|error| {
             let path = error.path().to_string();
@@ -147,9 +151,9 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<
     }
 }
 
-/// A body, which must not be larger than [`BODY_LIMIT`]. A larger one is read to its end, within reason, so that the client
+/// A body, which must not be larger than `limit`. A larger one is read to its end, within reason, so that the client
 /// gets to the answer.
-async fn read_body(body: axum::body::Body) -> Result<Vec<u8>, Problem> {
+async fn read_body(body: axum::body::Body, limit: usize) -> Result<Vec<u8>, Problem> {
     const PATIENCE: usize = 16 * BODY_LIMIT;
     let mut body = body.into_data_stream();
     let mut bytes = Vec::new();
@@ -157,14 +161,14 @@ async fn read_body(body: axum::body::Body) -> Result<Vec<u8>, Problem> {
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| Problem::invalid(format!("body: {error}")))?;
         size += chunk.len();
-        if size <= BODY_LIMIT {
+        if size <= limit {
             bytes.extend_from_slice(&chunk);
-        } else if size > PATIENCE {
+        } else if size > limit.saturating_add(PATIENCE) {
             break;
         }
     }
-    if size > BODY_LIMIT {
-        return Err(Problem::too_large(format!("body: at most {BODY_LIMIT} bytes expected")));
+    if size > limit {
+        return Err(Problem::too_large(format!("body: at most {limit} bytes expected")));
     }
     Ok(bytes)
 }

@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! - [`serve`]: runs a gateway
-//! - [`config`], [`plugin`]: checks without a running gateway
+//! - [`config`], [`plugin`]: checks without a running gateway; [`rekey`]: needs a stopped one
 //! - [`device`], [`events`], [`profile`], [`session`]: talk to a running gateway through [`client`]
 //! - [`output`]: tables for people, JSON for scripts
 
@@ -12,6 +12,7 @@ mod events;
 mod output;
 mod plugin;
 mod profile;
+mod rekey;
 mod serve;
 mod session;
 
@@ -78,6 +79,8 @@ enum Command {
     /// Sessions of the running gateway
     #[command(subcommand)]
     Session(session::Session),
+    /// Replace the key with which credentials are encrypted, while the gateway is stopped
+    Rekey,
 }
 
 /// Does what the command line says. Exit status 0: done; 1: not done; 2: not understood.
@@ -91,6 +94,7 @@ pub fn run() -> ExitCode {
         Command::Plugin(command) => plugin::run(&common, &command),
         Command::Profile(command) => profile::run(&common, &command),
         Command::Session(command) => session::run(&common, &command),
+        Command::Rekey => rekey::run(&common),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

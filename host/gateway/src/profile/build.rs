@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use mqtt::session::ProfileRules;
 use plugins::{Converter, Engine, Limits, Plugin};
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::file::ProfileFile;
+use super::payload::PayloadSettings;
 use super::{DEFAULT, Profile, ProfileSet, ProfileTopic, Topics};
 use crate::config::Settings;
 
@@ -31,15 +31,6 @@ pub struct Builder {
     refused: HashMap<String, String>,
 }
 
-/// What every converter is told of the payload rules (spec 7, 20).
-#[derive(Debug, Clone, Copy)]
-struct PayloadSettings {
-    type_cast_enabled: bool,
-    json_lenient: bool,
-    max_string_value_length: usize,
-    max_key_length: usize,
-}
-
 /// What a step of the work is doing, for people who wait for it.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
@@ -50,12 +41,7 @@ impl Builder {
             engine,
             plugins: settings.plugins.clone(),
             profiles: settings.profiles.clone(),
-            defaults: PayloadSettings {
-                type_cast_enabled: settings.type_cast_enabled,
-                json_lenient: settings.json_lenient,
-                max_string_value_length: settings.max_string_value_length,
-                max_key_length: settings.max_key_length,
-            },
+            defaults: PayloadSettings::of_host(settings),
             compiled: HashMap::new(),
             refused: HashMap::new(),
         }
@@ -239,14 +225,7 @@ impl Builder {
         config: &toml::Table,
         limits: Limits,
     ) -> Result<Arc<Converter>, String> {
-        let config = json!({
-            "type_cast_enabled": settings.type_cast_enabled,
-            "json_lenient": settings.json_lenient,
-            "max_string_value_length": settings.max_string_value_length,
-            "max_key_length": settings.max_key_length,
-            "config": config,
-        });
-        Converter::new(&self.engine, plugin, config.to_string(), limits)
+        Converter::new(&self.engine, plugin, settings.configuration(config), limits)
             .await
             .map_err(|error| format!("plugin {:?}: {error}", plugin.name()))
     }

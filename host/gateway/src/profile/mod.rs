@@ -2,11 +2,15 @@
 //!
 //! - [`file`]: the text of a profile, and what is wrong with it
 //! - [`build`]: from text and plugins to a [`Profile`] that can be used
+//! - [`payload`]: the payload rules that every plugin is told
+//! - [`check`]: a plugin by itself
 //! - [`reload`]: the thread that does so whenever a file changes
 //! - this module: the profiles in force
 
 pub mod build;
+pub mod check;
 pub mod file;
+pub mod payload;
 pub mod reload;
 
 use std::collections::{BTreeMap, HashMap};

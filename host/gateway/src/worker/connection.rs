@@ -13,7 +13,7 @@ use model::Body;
 use model::event::Disconnected;
 use mqtt::codec::Connect;
 use mqtt::outcome::Policy;
-use mqtt::session::{self, Inbound};
+use mqtt::session;
 use mqtt::{Close, ReasonCode, Request, Session, Situation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -21,11 +21,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::admit::{self, Admitted, Refused};
-use super::drain::{Drain, Message, Settled};
+use super::device::Device;
+use super::drain::{Drain, Message};
+use super::end::End;
 use super::{Accepted, Local, Watch, buffers};
 use crate::profile::Profile;
-use crate::route::{self, Route};
-use crate::sessions::{Control, Live, Order};
+use crate::sessions::{Control, Order};
 use crate::{events, gateway};
 
 /// After the last packet, what the peer still sends is read and thrown away for so long. Closing with unread bytes would
@@ -71,57 +72,6 @@ struct Connection {
     /// For the worker's tick.
     deadline: Rc<Cell<Option<Instant>>>,
     control: Arc<Control>,
-}
-
-/// The device that authenticated.
-struct Device {
-    live: Arc<Live>,
-    profile: Arc<Profile>,
-    /// [`Profiles::generation`](crate::profile::Profiles::generation) when `profile` was looked up.
-    generation: u64,
-    is_gateway: bool,
-    version: mqtt::Version,
-    /// Messages in a row on which a plugin failed.
-    failures: u32,
-    /// The topic of the last message and what it means: most devices publish on one.
-    last: Option<(Arc<str>, Route)>,
-}
-
-/// How a connection ends.
-struct End {
-    /// A word for the event, such as `client`.
-    cause: &'static str,
-    /// What the client is told, if there is somebody to tell.
-    close: Option<Close>,
-    /// For the event and the log.
-    detail: String,
-}
-
-impl End {
-    fn lost(detail: impl ToString) -> Self {
-        Self { cause: "connection-lost", close: None, detail: detail.to_string() }
-    }
-
-    fn order(order: Order) -> Self {
-        let (cause, code, detail) = match order {
-            Order::Expire => ("expired", ReasonCode::MAXIMUM_CONNECT_TIME, ""),
-            Order::TakenOver => ("taken-over", ReasonCode::SESSION_TAKEN_OVER, "another connection of this device"),
-            Order::Administrative(reason) => ("administrative", ReasonCode::ADMINISTRATIVE_ACTION, reason),
-            Order::Shutdown => ("shutdown", ReasonCode::SERVER_SHUTTING_DOWN, "the gateway stops"),
-        };
-        Self { cause, close: Some(Close::new(code, detail)), detail: detail.to_owned() }
-    }
-}
-
-impl From<Close> for End {
-    fn from(close: Close) -> Self {
-        let cause = match close.code {
-            ReasonCode::KEEP_ALIVE_TIMEOUT => "keep-alive",
-            ReasonCode::MAXIMUM_CONNECT_TIME => "inactivity",
-            _ => "refused",
-        };
-        Self { cause, detail: close.to_string(), close: Some(close) }
-    }
 }
 
 /// What stopped the taking of packets from the buffer.
@@ -434,44 +384,6 @@ struct Batch {
     replies: BytesMut,
     /// For each message, how much of `replies` goes out before what is said about it.
     replies_before: Vec<usize>,
-}
-
-impl Device {
-    /// A changed profile applies to the next message (spec 20).
-    fn refresh(&mut self, local: &Local, session: &mut Session) {
-        let profiles = &local.gateway.profiles;
-        let generation = profiles.generation();
-        if generation == self.generation {
-            return;
-        }
-        self.generation = generation;
-        if let Some(profile) = profiles.get(&self.live.origin.profile) {
-            session.set_rules(profile.rules.clone());
-            self.profile = profile;
-            self.last = None;
-        }
-    }
-
-    fn message(&mut self, inbound: &Inbound<'_>) -> Message {
-        let topic: &str = &inbound.topic;
-        if self.last.as_ref().is_none_or(|(last, _)| &**last != topic) {
-            let route = route::route(&self.profile.topics, self.is_gateway, topic);
-            self.last = Some((route::shared_topic(&self.profile.topics, topic), route));
-        }
-        let (topic, route) = match &self.last {
-            Some((topic, route)) => (topic.clone(), route.clone()),
-            None => ("".into(), route::route(&self.profile.topics, self.is_gateway, topic)),
-        };
-        Message { ticket: inbound.ticket, topic, route, payload: bytes::Bytes::new() }
-    }
-
-    /// Spec 19: every refusal is logged with device and reason, never with payload or credential.
-    fn report(&self, settled: &Settled) {
-        if settled.outcome.situation != Situation::Success {
-            let situation = settled.outcome.situation;
-            tracing::info!(device = self.live.origin.name, ?situation, "message refused: {}", settled.outcome.reason);
-        }
-    }
 }
 
 fn policy(local: &Local, profile: &Profile) -> Policy {

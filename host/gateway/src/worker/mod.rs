@@ -2,6 +2,7 @@
 //!
 //! - this module: the thread
 //! - [`connection`]: one socket, from accept to close
+//! - [`device`]: who is at its other end; [`end`]: how it ends
 //! - [`admit`]: CONNECT: who it is, and what happens before CONNACK
 //! - [`drain`]: what is complete in a connection's read buffer, on its way through decoding and commit
 //! - [`gather`]: all drains that are ready at once, as one batch for each profile
@@ -12,7 +13,9 @@ mod admit;
 mod answer;
 mod buffers;
 mod connection;
+mod device;
 mod drain;
+mod end;
 mod gather;
 
 use std::cell::{Cell, RefCell};

@@ -12,16 +12,16 @@ use crate::{TENANT, by_token, create, device, only, open};
 
 const FOLDER: &str = "TIDEGATE_TEST_REGISTRY";
 
-/// A process that runs one ignored test of this file's program on a folder.
+/// A process that runs one test of this program as a child, on a folder.
 pub(crate) fn child(test: &str, folder: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([test, "--exact", "--ignored", "--nocapture"]).env(FOLDER, folder);
+    command.args([test, "--exact", "--nocapture"]).env(FOLDER, folder);
     command
 }
 
-/// The folder that a child works on.
-pub(crate) fn folder() -> PathBuf {
-    std::env::var_os(FOLDER).expect("run as a child").into()
+/// The folder that a child works on; `None` in the test itself.
+pub(crate) fn child_folder() -> Option<PathBuf> {
+    std::env::var_os(FOLDER).map(PathBuf::from)
 }
 
 /// Starts a child, kills it a while after it has acknowledged so many things, and returns what it has acknowledged.
@@ -40,10 +40,16 @@ async fn kill(test: &str, folder: &Path, things: usize, after: Duration) -> Vec<
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9() {
+    if let Some(folder) = child_folder() {
+        return child_writes(&folder).await;
+    }
     let folder = tempfile::tempdir().unwrap();
     let (mut names, mut deleted, mut changed, mut flushed) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for round in 0..12 {
-        for line in kill("crash::child_writes", folder.path(), 12, Duration::from_millis(round * 5)).await {
+        for line in
+            kill("crash::what_was_acknowledged_survives_kill_9", folder.path(), 12, Duration::from_millis(round * 5))
+                .await
+        {
             match line.split(' ').collect::<Vec<_>>().as_slice() {
                 ["acknowledged", "created", name] => names.push((*name).to_owned()),
                 ["acknowledged", "deleted", name] => deleted.push((*name).to_owned()),
@@ -80,10 +86,8 @@ async fn what_was_acknowledged_survives_kill_9() {
     assert!(counts.iter().all(|count| *count > 12), "{counts:?}");
 }
 
-#[tokio::test]
-#[ignore = "a process for another test"]
-async fn child_writes() {
-    let registry = open(&folder()).await;
+async fn child_writes(folder: &Path) {
+    let registry = open(folder).await;
     let run = registry.boot();
     let start = registry.applied_position().await.unwrap().unwrap_or_default().parse().unwrap_or(0);
     if run == 1 {
@@ -118,6 +122,9 @@ async fn child_writes() {
 
 #[tokio::test]
 async fn replacing_the_key_survives_kill_9() {
+    if let Some(folder) = child_folder() {
+        return child_replaces_the_key(&folder).await;
+    }
     let folder = tempfile::tempdir().unwrap();
     let registry = open(folder.path()).await;
     let devices = (0..300).map(|index| device(&format!("d{index}"), Some(&format!("t{index}")))).collect();
@@ -126,7 +133,7 @@ async fn replacing_the_key_survives_kill_9() {
     let mut replaced = 0;
     for round in 0..25 {
         let (things, after) = (1 + round as usize % 3, Duration::from_micros(round * 1_300));
-        replaced += kill("crash::child_replaces_the_key", folder.path(), things, after).await.len() - 1;
+        replaced += kill("crash::replacing_the_key_survives_kill_9", folder.path(), things, after).await.len() - 1;
         let registry = open(folder.path()).await;
         for index in 0..300 {
             let found = by_token(&registry, &format!("t{index}")).await;
@@ -137,10 +144,8 @@ async fn replacing_the_key_survives_kill_9() {
     assert!(replaced >= 24);
 }
 
-#[tokio::test]
-#[ignore = "a process for another test"]
-async fn child_replaces_the_key() {
-    let registry: Sqlite = open(&folder()).await;
+async fn child_replaces_the_key(folder: &Path) {
+    let registry: Sqlite = open(folder).await;
     println!("acknowledged start");
     loop {
         registry.rekey().await.unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::ready;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, thread};
@@ -13,7 +14,7 @@ use tidegate_platform::registry::{
 };
 use tokio::runtime::Builder;
 
-use crate::crash::child;
+use crate::crash::{child, child_folder};
 use crate::{TENANT, basic, by_token, create, device, only, open};
 
 #[tokio::test]
@@ -109,13 +110,16 @@ async fn no_secret_is_on_disk_or_in_what_is_printed() {
 
 #[tokio::test]
 async fn a_second_user_of_the_folder_is_refused() {
+    if let Some(folder) = child_folder() {
+        return child_opens(&folder).await;
+    }
     let folder = tempfile::tempdir().unwrap();
     let registry = open(folder.path()).await;
     let again = Sqlite::open(folder.path(), &Settings::default()).await.unwrap_err();
     assert_eq!(again, Error::InUse { file: folder.path().join("registry.db") });
 
     let output = || {
-        let output = child("sqlite::child_opens", folder.path()).output().unwrap();
+        let output = child("sqlite::a_second_user_of_the_folder_is_refused", folder.path()).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     assert!(output().contains("is in use: another tidegate runs on this data folder"));
@@ -125,10 +129,8 @@ async fn a_second_user_of_the_folder_is_refused() {
     assert!(output().contains("opened as run 2"));
 }
 
-#[tokio::test]
-#[ignore = "a process for another test"]
-async fn child_opens() {
-    match Sqlite::open(&crate::crash::folder(), &Settings::default()).await {
+async fn child_opens(folder: &Path) {
+    match Sqlite::open(folder, &Settings::default()).await {
         Ok(registry) => println!("opened as run {}", registry.boot()),
         Err(error) => println!("{error}"),
     }
