@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use ureq::http::{Method, Request};
+use ureq::http::{HeaderMap, Method, Request};
 use ureq::{Agent, SendBody};
 
 use crate::wait::DEADLINE;
@@ -24,6 +24,8 @@ pub struct Answer {
     pub status: u16,
     /// Media type, without parameters.
     pub content_type: String,
+    /// All headers.
+    pub headers: HeaderMap,
     /// The body as text.
     pub body: String,
 }
@@ -89,25 +91,36 @@ impl Api {
         self.request(Method::DELETE, path, None)
     }
 
+    /// POST of a file.
+    #[track_caller]
+    pub fn upload(&self, path: &str, file: Vec<u8>) -> Answer {
+        self.send(Method::POST, path, Some(file), "application/wasm")
+    }
+
     /// Any request, with any body.
     #[track_caller]
     pub fn request(&self, method: Method, path: &str, body: Option<String>) -> Answer {
+        self.send(method, path, body.map(String::into_bytes), "application/json")
+    }
+
+    #[track_caller]
+    fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>, content_type: &str) -> Answer {
         let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(DEADLINE)).build();
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         if !self.token.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.token));
         }
         if body.is_some() {
-            request = request.header("content-type", "application/json");
+            request = request.header("content-type", content_type);
         }
-        let body = body
-            .as_deref()
-            .map_or_else(SendBody::none, |body| SendBody::from_owned_reader(std::io::Cursor::new(body.to_owned())));
+        let body = body.map_or_else(SendBody::none, |body| SendBody::from_owned_reader(std::io::Cursor::new(body)));
         let mut response = Agent::new_with_config(config).run(request.body(body).unwrap()).unwrap();
-        let content_type = response.headers().get("content-type").map_or("", |value| value.to_str().unwrap());
+        let headers = response.headers().clone();
+        let content_type = headers.get("content-type").map_or("", |value| value.to_str().unwrap());
         Answer {
             status: response.status().as_u16(),
             content_type: content_type.split(';').next().unwrap().to_owned(),
+            headers,
             body: response.body_mut().read_to_string().unwrap(),
         }
     }

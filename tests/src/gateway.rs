@@ -73,6 +73,7 @@ impl Gateway {
         for setting in &self.options.settings {
             command.args(["--set", setting]);
         }
+        command.args(&self.options.flags);
         let process =
             command.stdin(Stdio::null()).stdout(File::create(self.path("stdout.log")).unwrap()).stderr(stderr);
         self.process = Some(process.spawn().unwrap());
@@ -83,13 +84,12 @@ impl Gateway {
             }
             let said = self.log();
             let said = said.get(already_said..).unwrap_or_default();
-            let serving = said.lines().find(|line| line.contains("\"message\":\"serving\""))?;
-            serde_json::from_str::<Value>(serving).ok()
+            said.lines().find_map(serving)
         });
-        let address = |key: &str| serving[key].as_str().unwrap().parse::<SocketAddr>().unwrap();
-        self.address = address("address");
+        let (address, admin) = serving;
+        self.address = address;
         let token = fs::read_to_string(self.data().join("admin-token")).unwrap();
-        self.api = Api::new(address("admin"), token.trim());
+        self.api = Api::new(admin, token.trim());
         until("the gateway to be ready", || (self.api.get("/readyz").status == 200).then_some(()));
     }
 
@@ -101,7 +101,7 @@ impl Gateway {
         self.signal(Signal::TERM);
         let status = self.wait();
         assert!(status.success(), "the gateway ended with {status}:\n{}", self.log());
-        assert!(self.log().contains("\"message\":\"stopped\""), "no orderly end:\n{}", self.log());
+        assert!(self.log().contains("stopped"), "no orderly end:\n{}", self.log());
     }
 
     /// Ends it as a power cut would, but for the page cache.
@@ -166,6 +166,11 @@ impl Gateway {
         fs::rename(new, file).unwrap();
     }
 
+    /// What the run that was started last has printed on standard output.
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(self.path("stdout.log")).unwrap_or_default()
+    }
+
     /// Everything it has said on standard error, all runs together.
     pub fn log(&self) -> String {
         fs::read(self.stderr_file()).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
@@ -221,12 +226,7 @@ impl Gateway {
     }
 
     fn prepare(&self, command: &mut Command) {
-        command.current_dir(self.folder.path());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TIDEGATE_") {
-                command.env_remove(name);
-            }
-        }
+        in_folder(command, self.folder.path());
         command.args(["--data", "data"]);
     }
 
@@ -255,6 +255,27 @@ impl Drop for Gateway {
         }
         self.assert_no_panic();
     }
+}
+
+/// Has a command run in this folder, without settings from the environment of the test.
+pub(crate) fn in_folder(command: &mut Command, folder: &Path) {
+    command.current_dir(folder);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDEGATE_") {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// Where devices connect and where the admin API is, if this line of the log says so; in JSON or as text.
+fn serving(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let field = |key: &str| {
+        if let Ok(record) = serde_json::from_str::<Value>(line) {
+            return record[key].as_str()?.parse().ok();
+        }
+        line.split_once(&format!(" {key}="))?.1.split(' ').next()?.parse().ok()
+    };
+    line.contains("serving").then(|| Some((field("address")?, field("admin")?)))?
 }
 
 /// The binary under test.

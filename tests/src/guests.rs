@@ -15,6 +15,12 @@ pub fn guest(name: &str) -> Vec<u8> {
     module(&text.replace(";; COMMON", &read(&host.join("common.txt"))))
 }
 
+/// A core module with our bindings as a component, which is what other toolchains make.
+pub fn component(module: &[u8]) -> Vec<u8> {
+    let mut encoder = wit_component::ComponentEncoder::default().module(module).unwrap();
+    encoder.encode().unwrap()
+}
+
 /// Another version of a plugin, which does the same: one more custom section.
 pub fn again(plugin: &[u8], version: u32) -> Vec<u8> {
     let name = format!("version-{version}");

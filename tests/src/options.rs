@@ -6,6 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub(crate) settings: Vec<String>,
+    pub(crate) flags: Vec<String>,
     pub(crate) files: Vec<(PathBuf, Vec<u8>)>,
     pub(crate) wrapper: Vec<String>,
 }
@@ -20,6 +21,13 @@ impl Options {
     #[must_use]
     pub fn set(mut self, setting: &str) -> Self {
         self.settings.push(setting.to_owned());
+        self
+    }
+
+    /// A flag of `serve`, such as `--demo`.
+    #[must_use]
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
         self
     }
 

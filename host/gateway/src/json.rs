@@ -63,7 +63,11 @@ pub fn event(event: &Event) -> Map<String, Json> {
     object
 }
 
-/// The name of a kind of event.
+/// All that [`kind`] can say.
+pub const KINDS: [&str; 6] =
+    ["telemetry", "client-attributes", "rpc-request", "connected", "disconnected", "dead-letter"];
+
+/// The name of a kind of event, one of [`KINDS`].
 pub fn kind(body: &Body) -> &'static str {
     match body {
         Body::Telemetry(_) => "telemetry",

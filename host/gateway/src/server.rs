@@ -48,14 +48,14 @@ impl Server {
         progress: impl Fn(&str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&settings.data).with_context(|| format!("data folder {}", settings.data.display()))?;
-        // The log registers its meters when it opens.
+        // Whoever counts asks for its counters when it is made, and what it asks for before this counts nothing.
         admin::metrics::install();
         // What may fail for a silly reason comes first.
         let listener = listen::bind(settings.bind).with_context(|| format!("bind = {}", settings.bind))?;
         let admin_listener = TcpListener::bind(settings.admin.bind)
             .await
             .with_context(|| format!("admin.bind = {}", settings.admin.bind))?;
-        let wanted = log_settings(&settings);
+        let wanted = settings.event_log_settings();
         let log: Arc<dyn EventLog> = Arc::new(tokio::task::spawn_blocking(move || SegmentLog::open(wanted)).await??);
         let registry: Arc<dyn Registry> = Arc::new(Sqlite::open(&settings.data, &registry::Settings::default()).await?);
         Self::start_with(settings, registry, log, listener, admin_listener, stop, progress).await
@@ -132,15 +132,6 @@ impl Server {
     }
 }
 
-fn log_settings(settings: &Settings) -> log::Settings {
-    let mut wanted = log::Settings::new(settings.data.join("events"));
-    wanted.segment_bytes = settings.event_log.segment_size.as_u64();
-    wanted.retention_bytes = settings.event_log.retention_size.as_u64();
-    wanted.retention_age = settings.event_log.retention_age.0;
-    wanted.disk_limit = settings.event_log.disk_limit.as_u64();
-    wanted
-}
-
 /// Connections that were open when an earlier run died ended with it, but nobody said so (design §6).
 async fn end_lost_sessions(gateway: &Gateway) -> anyhow::Result<()> {
     const PAGE: usize = 1000;
@@ -169,7 +160,6 @@ async fn end_lost_sessions(gateway: &Gateway) -> anyhow::Result<()> {
 
 /// Closes sessions whose device was changed in a way that a live session cannot follow (spec 2.7, 3.1).
 async fn close_changed_sessions(gateway: Arc<Gateway>) {
-    const CHANGED: &str = "the device or its credentials were changed";
     let mut changes = gateway.registry.changes();
     loop {
         match changes.next().await {
@@ -178,9 +168,9 @@ async fn close_changed_sessions(gateway: Arc<Gateway>) {
                     let Some(live) = gateway.sessions.get(change.tenant, change.device) else { continue };
                     match change.kind {
                         ChangeKind::Created => {}
-                        ChangeKind::Credential => live.control.order(Order::Administrative(CHANGED)),
                         ChangeKind::Deleted => live.control.order(Order::Administrative("the device was deleted")),
-                        ChangeKind::Updated => check(&gateway, &live).await,
+                        // Whoever has connected since may have done so with what is valid now.
+                        ChangeKind::Credential | ChangeKind::Updated => check(&gateway, &live).await,
                     }
                 }
             }
@@ -197,6 +187,7 @@ async fn close_changed_sessions(gateway: Arc<Gateway>) {
 /// Closes a session that the registry no longer describes as it is. The gateway flag waits for the next CONNECT
 /// (spec 3.5).
 async fn check(gateway: &Gateway, live: &crate::sessions::Live) {
+    const CHANGED: &str = "the device or its credentials were changed";
     let origin = &live.origin;
     match gateway.registry.device_credentials(origin.tenant, &[origin.device]).await {
         Ok(found) => {
@@ -205,7 +196,7 @@ async fn check(gateway: &Gateway, live: &crate::sessions::Live) {
                     && (&found.device.name, &found.device.profile) == (&origin.name, &origin.profile)
             });
             if !same {
-                live.control.order(Order::Administrative("the device was changed"));
+                live.control.order(Order::Administrative(CHANGED));
             }
         }
         Err(error) => tracing::error!(device = origin.name, "a change of this device could not be checked: {error}"),

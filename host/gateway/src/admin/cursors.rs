@@ -1,14 +1,14 @@
 //! Durable cursors: for readers that come back (design §6).
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use platform::log::{CursorError, Policy, Start};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::events::position;
 use super::problem::Problem;
-use super::{Api, Body, done};
+use super::{Api, Body, Path, done};
 
 /// A registered cursor.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -52,7 +52,7 @@ pub struct CursorAdvance {
 }
 
 /// Lists registered cursors
-#[utoipa::path(get, path = "/api/v1/cursors", tag = "events", responses((status = 200, body = Vec<NamedCursor>)))]
+#[utoipa::path(get, path = "/api/v1/cursors", operation_id = "list_cursors", tag = "events", responses((status = 200, body = Vec<NamedCursor>)))]
 pub async fn list(State(api): State<Api>) -> Json<Vec<NamedCursor>> {
     let log = &api.gateway.log;
     let named = log.cursors().await.into_iter().map(|status| NamedCursor {
@@ -68,7 +68,7 @@ pub async fn list(State(api): State<Api>) -> Json<Vec<NamedCursor>> {
 }
 
 /// Registers a cursor, or changes its policy
-#[utoipa::path(put, path = "/api/v1/cursors/{name}", tag = "events", params(("name" = String, Path)),
+#[utoipa::path(put, path = "/api/v1/cursors/{name}", operation_id = "register_cursor", tag = "events", params(("name" = String, Path)),
     request_body = CursorToRegister,
     responses((status = 200, body = CursorAdvance), (status = 400, body = Problem)))]
 pub async fn register(
@@ -90,7 +90,7 @@ pub async fn register(
 }
 
 /// Says how far a reader has come
-#[utoipa::path(post, path = "/api/v1/cursors/{name}", tag = "events", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/cursors/{name}", operation_id = "advance_cursor", tag = "events", params(("name" = String, Path)),
     request_body = CursorAdvance,
     responses((status = 200), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub async fn advance(
@@ -104,7 +104,7 @@ pub async fn advance(
 }
 
 /// Forgets a cursor
-#[utoipa::path(delete, path = "/api/v1/cursors/{name}", tag = "events", params(("name" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/cursors/{name}", operation_id = "remove_cursor", tag = "events", params(("name" = String, Path)),
     responses((status = 200), (status = 404, body = Problem)))]
 pub async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<serde_json::Value>, Problem> {
     api.gateway.log.unregister(&name).await.map_err(problem)?;

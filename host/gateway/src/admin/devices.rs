@@ -2,7 +2,7 @@
 #![allow(unused_qualifications)] // in what utoipa makes of the query types
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use model::{Stamped, TenantId, Timestamp};
 use platform::projection::Values;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::Problem;
-use super::{Api, Body, Params, device_named, done};
+use super::{Api, Body, Params, Path, device_named, done};
 use crate::gateway;
 use crate::json;
 use crate::profile::DEFAULT;
@@ -147,7 +147,7 @@ pub struct DevicePage {
 }
 
 /// Lists devices
-#[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(ListQuery),
+#[utoipa::path(get, path = "/api/v1/devices", operation_id = "list_devices", tag = "devices", params(ListQuery),
     responses((status = 200, body = DevicePage), (status = 400, body = Problem)))]
 pub async fn list(State(api): State<Api>, Params(query): Params<ListQuery>) -> Result<Json<DevicePage>, Problem> {
     let query = registry::Query {
@@ -161,7 +161,7 @@ pub async fn list(State(api): State<Api>, Params(query): Params<ListQuery>) -> R
 }
 
 /// Creates a device
-#[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = DeviceToCreate,
+#[utoipa::path(post, path = "/api/v1/devices", operation_id = "create_device", tag = "devices", request_body = DeviceToCreate,
     responses((status = 201, body = CreatedDevice), (status = 400, body = Problem), (status = 409, body = Problem)))]
 pub async fn create(
     State(api): State<Api>,
@@ -177,7 +177,7 @@ pub async fn create(
 }
 
 /// Shows a device
-#[utoipa::path(get, path = "/api/v1/devices/{name}", tag = "devices", params(("name" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/devices/{name}", operation_id = "show_device", tag = "devices", params(("name" = String, Path)),
     responses((status = 200, body = DeviceState), (status = 404, body = Problem)))]
 pub async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<DeviceState>, Problem> {
     let device = device_named(&api, name).await?;
@@ -186,7 +186,7 @@ pub async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Js
 }
 
 /// Renames a device, or changes its profile or its gateway flag
-#[utoipa::path(patch, path = "/api/v1/devices/{name}", tag = "devices", params(("name" = String, Path)),
+#[utoipa::path(patch, path = "/api/v1/devices/{name}", operation_id = "update_device", tag = "devices", params(("name" = String, Path)),
     request_body = DeviceUpdate,
     responses((status = 200, body = Device), (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub async fn update(
@@ -204,7 +204,7 @@ pub async fn update(
 }
 
 /// Deletes a device with everything that is known of it
-#[utoipa::path(delete, path = "/api/v1/devices/{name}", tag = "devices", params(("name" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/devices/{name}", operation_id = "remove_device", tag = "devices", params(("name" = String, Path)),
     responses((status = 200), (status = 404, body = Problem)))]
 pub async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<serde_json::Value>, Problem> {
     let device = device_named(&api, name).await?;
@@ -213,7 +213,7 @@ pub async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<
 }
 
 /// Shows what a device has to present
-#[utoipa::path(get, path = "/api/v1/devices/{name}/credentials", tag = "devices", params(("name" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/devices/{name}/credentials", operation_id = "show_credentials", tag = "devices", params(("name" = String, Path)),
     responses((status = 200, body = Credentials), (status = 404, body = Problem)))]
 pub async fn credentials(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Credentials>, Problem> {
     let device = device_named(&api, name).await?;
@@ -225,7 +225,7 @@ pub async fn credentials(State(api): State<Api>, Path(name): Path<String>) -> Re
 }
 
 /// Replaces what a device has to present; closes its session
-#[utoipa::path(put, path = "/api/v1/devices/{name}/credentials", tag = "devices", params(("name" = String, Path)),
+#[utoipa::path(put, path = "/api/v1/devices/{name}/credentials", operation_id = "replace_credentials", tag = "devices", params(("name" = String, Path)),
     request_body = Credentials,
     responses((status = 200, body = Credentials), (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub async fn set_credentials(
@@ -240,7 +240,7 @@ pub async fn set_credentials(
 }
 
 /// The latest value of every telemetry key
-#[utoipa::path(get, path = "/api/v1/devices/{name}/telemetry", tag = "devices", params(("name" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/devices/{name}/telemetry", operation_id = "latest_values", tag = "devices", params(("name" = String, Path)),
     responses((status = 200, description = "An object: key to `{\"time\":…,\"value\":…}`", body = Object), (status = 404, body = Problem)))]
 pub async fn latest_values(
     State(api): State<Api>,
@@ -251,7 +251,7 @@ pub async fn latest_values(
 }
 
 /// The attributes that a device wrote about itself
-#[utoipa::path(get, path = "/api/v1/devices/{name}/attributes/client", tag = "devices", params(("name" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/devices/{name}/attributes/client", operation_id = "client_attributes", tag = "devices", params(("name" = String, Path)),
     responses((status = 200, description = "An object: key to `{\"time\":…,\"value\":…}`", body = Object), (status = 404, body = Problem)))]
 pub async fn client_attributes(
     State(api): State<Api>,

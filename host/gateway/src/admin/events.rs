@@ -28,6 +28,7 @@ pub struct EventQuery {
     /// Where to go on: `next` of the answer before.
     cursor: Option<String>,
     /// Where to begin without a cursor: `oldest`, which is what is assumed, or `end`.
+    #[param(inline)]
     from: Option<Start>,
     /// The name of a registered cursor: its reader sees as a gap what was removed before it came.
     reader: Option<String>,
@@ -67,13 +68,16 @@ pub struct EventPage {
 /// Reads events
 ///
 /// Order is kept for each device. An event may come twice after a crash of the gateway; its `id` is then the same.
-#[utoipa::path(get, path = "/api/v1/events", tag = "events", params(EventQuery),
-    responses((status = 200, body = EventPage), (status = 400, body = Problem), (status = 410, body = Problem)))]
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "read_events", tag = "events", params(EventQuery),
+    responses((status = 200, body = EventPage), (status = 400, body = Problem), (status = 404, body = Problem), (status = 410, body = Problem)))]
 pub async fn read(State(api): State<Api>, Params(query): Params<EventQuery>) -> Result<Json<EventPage>, Problem> {
     let log = &*api.gateway.log;
     let limit = query.limit.unwrap_or(100);
     if !(1..=1000).contains(&limit) {
         return Err(Problem::invalid(format!("limit: 1 to 1000 expected, got {limit}")));
+    }
+    if let Some(kind) = query.kind.as_ref().filter(|kind| !json::KINDS.contains(&kind.as_str())) {
+        return Err(Problem::invalid(format!("kind: one of {} expected, got {kind:?}", json::KINDS.join(", "))));
     }
     let mut position = start(log, &query).await?;
     let wait = Duration::from_secs(query.wait.unwrap_or(0)).min(LONGEST_WAIT);
@@ -111,13 +115,16 @@ pub async fn read(State(api): State<Api>, Params(query): Params<EventQuery>) -> 
         if !page.is_empty() {
             continue;
         }
+        if !events.is_empty() {
+            return Ok(page_of(log, events, position));
+        }
         let stop = api.gateway.stop.cancelled();
         let waited = tokio::select! { // every branch only waits
             changed = committed.changed() => changed.is_ok(),
             () = tokio::time::sleep_until(deadline) => false,
             () = stop => false,
         };
-        if !events.is_empty() || !waited {
+        if !waited {
             return Ok(page_of(log, events, position));
         }
     }

@@ -32,8 +32,11 @@ pub async fn upkeep(handle: PrometheusHandle) {
     }
 }
 
+/// The media type of [`render`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// The metrics as text.
-pub async fn render(handle: PrometheusHandle) -> String {
+pub fn render(handle: &PrometheusHandle) -> String {
     handle.run_upkeep();
     handle.render()
 }
@@ -53,8 +56,11 @@ fn recorder() -> metrics_exporter_prometheus::PrometheusRecorder {
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_gauge!("tidegate_connections", "Open connections, authenticated or not");
-    describe_counter!("tidegate_connects_total", "CONNECT packets by result, and connections over max_connections");
-    describe_counter!("tidegate_disconnects_total", "Connections that ended, by cause");
+    describe_counter!(
+        "tidegate_connects_total",
+        "CONNECT packets by result, profile and reason of refusal, and connections over max_connections"
+    );
+    describe_counter!("tidegate_disconnects_total", "Connections that ended, by profile and cause");
     describe_counter!("tidegate_messages_total", "Messages from devices, by profile and outcome");
     describe_counter!("tidegate_downlinks_dropped_total", "Answers that could not be sent to their device");
     describe_counter!("tidegate_plugin_messages_total", "Messages given to a plugin");

@@ -2,17 +2,14 @@
 #![allow(unused_qualifications)] // in what utoipa makes of the query types
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{Request, State};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::problem::Problem;
-use super::{Api, Params};
+use super::{Api, Params, read_body};
 use crate::profile::check::{self, PluginReport};
 
 /// The largest plugin that is taken, in bytes.
@@ -37,15 +34,10 @@ fn unnamed() -> String {
     "plugin".to_owned()
 }
 
-/// The routes, which take larger bodies than others.
-pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(check)).layer(DefaultBodyLimit::max(LIMIT))
-}
-
 /// Checks a plugin
 ///
 /// Loads and configures it as for a profile. Nothing is kept.
-#[utoipa::path(post, path = "/api/v1/plugins/check", tag = "plugins", params(CheckParams),
+#[utoipa::path(post, path = "/api/v1/plugins/check", operation_id = "check_plugin", tag = "plugins", params(CheckParams),
     request_body(content = Vec<u8>, content_type = "application/wasm",
         description = "A component, or a core module built with the SDK"),
     responses((status = 200, body = PluginReport),
@@ -53,9 +45,9 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 pub async fn check(
     State(api): State<Api>,
     Params(CheckParams { name, config }): Params<CheckParams>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    request: Request,
 ) -> Result<Json<PluginReport>, Problem> {
-    let bytes = body.map_err(|error| Problem::invalid(format!("body: {error}")))?;
+    let bytes = read_body(request.into_body(), LIMIT).await?;
     let config = serde_json::from_str(config.as_deref().unwrap_or("{}"))
         .map_err(|error| Problem::invalid(format!("config: a JSON object expected: {error}")))?;
     let _one = COMPILING.lock().await;

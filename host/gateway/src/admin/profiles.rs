@@ -27,7 +27,7 @@ pub struct ProfileStatus {
 }
 
 /// Lists profiles
-#[utoipa::path(get, path = "/api/v1/profiles", tag = "profiles", responses((status = 200, body = Vec<ProfileStatus>)))]
+#[utoipa::path(get, path = "/api/v1/profiles", operation_id = "list_profiles", tag = "profiles", responses((status = 200, body = Vec<ProfileStatus>)))]
 pub async fn list(State(api): State<Api>) -> Json<Vec<ProfileStatus>> {
     let set = api.gateway.profiles.all();
     let mut names: Vec<&String> = set.profiles.keys().chain(set.problems.keys()).collect();

@@ -1,13 +1,13 @@
 //! Who is connected.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use model::TenantId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use super::{Api, device_named, done};
+use super::{Api, Path, device_named, done};
 use crate::sessions::Order;
 
 /// A device that is connected.
@@ -26,7 +26,7 @@ pub struct Session {
 }
 
 /// Lists sessions, by device
-#[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions", responses((status = 200, body = Vec<Session>)))]
+#[utoipa::path(get, path = "/api/v1/sessions", operation_id = "list_sessions", tag = "sessions", responses((status = 200, body = Vec<Session>)))]
 pub async fn list(State(api): State<Api>) -> Json<Vec<Session>> {
     let sessions = api.gateway.sessions.all().into_iter().filter(|live| live.origin.tenant == TenantId::DEFAULT);
     let mut sessions: Vec<Session> = sessions
@@ -43,7 +43,7 @@ pub async fn list(State(api): State<Api>) -> Json<Vec<Session>> {
 }
 
 /// Closes the session of a device
-#[utoipa::path(delete, path = "/api/v1/sessions/{device}", tag = "sessions", params(("device" = String, Path)),
+#[utoipa::path(delete, path = "/api/v1/sessions/{device}", operation_id = "close_session", tag = "sessions", params(("device" = String, Path)),
     responses((status = 200), (status = 404, body = Problem)))]
 pub async fn close(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<serde_json::Value>, Problem> {
     let device = device_named(&api, name.clone()).await?;

@@ -88,7 +88,8 @@ impl Client {
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "application/json")
             .body(body)?;
-        let mut response = self.agent.run(request).with_context(|| format!("no answer from {}", self.url))?;
+        let mut response =
+            self.agent.run(request).with_context(|| format!("no answer from {}: is the gateway running?", self.url))?;
         let status = response.status();
         let text = response.body_mut().read_to_string()?;
         if status.is_success() {

@@ -1,5 +1,6 @@
 //! `tidegate device …`
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use ureq::http::Method;
@@ -20,6 +21,7 @@ pub(super) enum Device {
     /// Show a device, its connection and its values
     Show {
         /// Name of the device
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
     },
     /// Change name, profile or gateway flag
@@ -27,6 +29,7 @@ pub(super) enum Device {
     /// Delete a device with everything that is known of it
     Rm {
         /// Name of the device
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
     },
     /// Show what a device has to present, or replace it
@@ -50,6 +53,7 @@ pub(super) struct Add {
 #[derive(Debug, Args)]
 pub(super) struct Set {
     /// Name of the device
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     name: String,
     /// Another name
     #[arg(long)]
@@ -75,6 +79,7 @@ pub(super) struct List {
 #[derive(Debug, Args)]
 pub(super) struct CredentialsCommand {
     /// Name of the device
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     name: String,
     #[command(flatten)]
     replacement: CredentialArgs,

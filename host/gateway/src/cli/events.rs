@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 use ureq::http::{Method, StatusCode};
@@ -37,7 +38,7 @@ pub(super) struct Read {
     #[arg(long, conflicts_with = "reader")]
     cursor: Option<String>,
     /// Go on where the reader of this name stopped, and remember where this one stops
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     reader: Option<String>,
     /// Keep events until this reader has read them, even if the gateway has to stop taking in new ones
     #[arg(long, requires = "reader")]

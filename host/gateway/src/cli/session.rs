@@ -1,6 +1,7 @@
 //! `tidegate session …`
 
 use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::Common;
 use super::client::escape;
@@ -14,6 +15,7 @@ pub(super) enum Session {
     /// Close the session of a device
     Close {
         /// Name of the device
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         device: String,
     },
 }

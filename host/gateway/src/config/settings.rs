@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use platform::log;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// All settings. Every one has a default, so an empty file is a valid one.
@@ -271,6 +272,34 @@ impl Settings {
             return Err(("log.filter", error.to_string()));
         }
         Ok(())
+    }
+
+    /// The first setting that does not go with the others, and what was expected; for when all sources have been read.
+    pub(super) fn check_together(&self) -> Result<(), (&'static str, String)> {
+        let Err(error) = self.event_log_settings().check() else { return Ok(()) };
+        match error {
+            log::OpenError::Setting { setting, expected, got } => {
+                let key = match setting {
+                    "segment_bytes" => "event_log.segment_size",
+                    "retention_bytes" => "event_log.retention_size",
+                    "retention_age" => "event_log.retention_age",
+                    _ => "event_log.disk_limit",
+                };
+                Err((key, format!("{expected} expected, got {got}")))
+            }
+            error => Err(("event_log", error.to_string())),
+        }
+    }
+
+    /// The event log in the data folder.
+    pub fn event_log_settings(&self) -> log::Settings {
+        log::Settings {
+            segment_bytes: self.event_log.segment_size.as_u64(),
+            retention_bytes: self.event_log.retention_size.as_u64(),
+            retention_age: self.event_log.retention_age.0,
+            disk_limit: self.event_log.disk_limit.as_u64(),
+            ..log::Settings::new(self.data.join("events"))
+        }
     }
 
     /// Threads that serve connections.

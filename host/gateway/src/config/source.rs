@@ -29,7 +29,7 @@ pub struct Sources {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// In the file.
-    #[error("{0}")]
+    #[error(transparent)]
     File(#[from] Mistake),
     /// In a variable or a flag.
     #[error("{place}: {problem}")]
@@ -49,26 +49,36 @@ impl Sources {
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         let (file, text) = self.file_text()?;
         let mut settings: Settings = toml_file::parse(&file, &text)?;
-        settings.check().map_err(|(key, problem)| Mistake {
+        let in_file = |(key, problem): (&str, String)| Mistake {
             line: line_of(&text, key),
             file: file.clone(),
             key: key.to_owned(),
             problem,
-        })?;
+        };
+        settings.check().map_err(in_file)?;
         // One after the other, so that a mistake is known to be that of the last one.
         let mut table: Table = toml_file::parse(&file, &text)?;
-        for (place, key, value) in self.overrides()? {
+        let overrides = self.overrides()?;
+        for (place, key, value) in &overrides {
             let problem = |key: &str, problem: &dyn fmt::Display| ConfigError::Override {
                 place: place.clone(),
                 problem: format!("{key}: {problem}"),
             };
-            insert(&mut table, &key, parse_value(&value)).map_err(|error| problem(&key, &error))?;
+            insert(&mut table, key, parse_value(value)).map_err(|error| problem(key, &error))?;
             settings = serde_path_to_error::deserialize(table.clone()).map_err(|error| {
                 let (key, message) = toml_file::unknown_key(key.clone(), error.inner().message());
                 problem(&key, &message)
             })?;
             settings.check().map_err(|(key, message)| problem(key, &message))?;
         }
+        settings.check_together().map_err(|(key, problem)| {
+            match overrides.iter().rev().find(|(_, overridden, _)| overridden == key) {
+                Some((place, ..)) => {
+                    ConfigError::Override { place: place.clone(), problem: format!("{key}: {problem}") }
+                }
+                None => in_file((key, problem)).into(),
+            }
+        })?;
         Ok(settings)
     }
 
@@ -186,6 +196,10 @@ mod tests {
             ("[log]\nfilter = \"x=y=z\"\n", "FILE:2: log.filter: "),
             ("bind = \"0.0.0.0:1883\"\nbind = \"0.0.0.0:1884\"\n", "FILE:2: duplicate key"),
             ("bind = ", "FILE:1: "),
+            (
+                "[event_log]\nretention_size = \"1 MiB\"\n",
+                "FILE:2: event_log.retention_size: at least 3 segments, 201326592 expected, got 1048576",
+            ),
         ];
         for (index, (text, expected)) in rows.into_iter().enumerate() {
             let error = from_text(&format!("mistake-{index}"), text).unwrap_err();

@@ -40,18 +40,19 @@ pub(super) async fn admit(
     control: Arc<Control>,
 ) -> Result<Admitted, Refused> {
     let admitted = decide(&gateway, &connect, peer, control).await;
-    let result = match &admitted {
+    let (result, profile, refused_for) = match &admitted {
         Ok(admitted) => {
             let Live { origin, client_id, protocol, .. } = &*admitted.live;
             tracing::info!(device = origin.name, %peer, client_id, protocol, "connected");
-            "accepted"
+            ("accepted", origin.profile.clone(), "")
         }
         Err(Refused { reason, .. }) => {
             tracing::info!(%peer, client_id = connect.client_id, "connection refused: {reason}");
-            "refused"
+            ("refused", String::new(), *reason)
         }
     };
-    metrics::counter!("tidegate_connects_total", "result" => result).increment(1);
+    metrics::counter!("tidegate_connects_total", "result" => result, "profile" => profile, "reason" => refused_for)
+        .increment(1);
     admitted
 }
 

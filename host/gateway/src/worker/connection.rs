@@ -352,7 +352,9 @@ impl Connection {
         let End { cause, close, detail } = end;
         self.local.buffers.give_back(std::mem::take(&mut self.buffer));
         let code = close.as_ref().map_or(ReasonCode::SUCCESS, |close| close.code);
-        metrics::counter!("tidegate_disconnects_total", "cause" => cause).increment(1);
+        // Spec 19. Without a profile: who it was is not known.
+        let profile = self.device.as_ref().map_or_else(String::new, |device| device.live.origin.profile.clone());
+        metrics::counter!("tidegate_disconnects_total", "profile" => profile, "cause" => cause).increment(1);
         if let Some(device) = self.device.take() {
             tracing::info!(device = device.live.origin.name, peer = %self.peer, cause, %code, detail, "disconnected");
             let body = Body::Disconnected(Disconnected { cause: cause.to_owned(), detail });

@@ -55,7 +55,10 @@ impl Settings {
     }
 
     /// Checks every setting for itself and against the others.
-    pub(crate) fn check(&self) -> Result<(), OpenError> {
+    ///
+    /// # Errors
+    /// [`OpenError::Setting`], which names the setting.
+    pub fn check(&self) -> Result<(), OpenError> {
         let Self { segment_bytes, retention_bytes, retention_age, disk_limit, queue_batches, queue_bytes, .. } = *self;
         let block = BLOCK as u64;
         let wrong = |setting, expected: String, got: u64| Err(OpenError::Setting { setting, expected, got });
@@ -71,7 +74,7 @@ impl Settings {
             return wrong("retention_bytes", format!("at least {LEAST_SEGMENTS} segments, {least}"), retention_bytes);
         }
         if disk_limit < retention_bytes {
-            return wrong("disk_limit", format!("at least retention_bytes, {retention_bytes}"), disk_limit);
+            return wrong("disk_limit", format!("at least what is retained, {retention_bytes}"), disk_limit);
         }
         if retention_age < Duration::from_secs(1) {
             return wrong("retention_age", "at least 1 second".to_owned(), retention_age.as_secs());
