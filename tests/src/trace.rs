@@ -8,7 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 /// How a gateway is started so that [`check`] can read what it did; `output` is where the trace goes.
 pub fn tracer(output: &str) -> Vec<&str> {
-    const CALLS: &str = "trace=read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg,pwrite64,pwritev,pwritev2,fdatasync,fsync";
+    const CALLS: &str =
+        "trace=read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg,pwrite64,pwritev,pwritev2,fdatasync,fsync";
     // `-D`: the gateway is the child of the test, and ends as it likes. `-xx`: bytes are bytes, whatever they are.
     vec!["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-yy", "-xx", "-s", "65536", "-o", output, "-e", CALLS]
 }

@@ -115,8 +115,13 @@ pub fn hash(bytes: &[u8]) -> String {
 }
 
 fn wrap(module: &[u8]) -> Result<Vec<u8>, LoadError> {
-    let wrap = |module| wit_component::ComponentEncoder::default().module(module)?.validate(true).encode();
-    wrap(module).map_err(|error| LoadError::Wrap(format!("{error:#}")))
+    wasmparser::validate(module).map_err(|error| LoadError::Wrap(error.to_string()))?;
+    let wrap = || wit_component::ComponentEncoder::default().module(module)?.validate(true).encode();
+    // The encoder trusts the bindings that a module carries, and panics where they are damaged.
+    match std::panic::catch_unwind(wrap) {
+        Ok(wrapped) => wrapped.map_err(|error| LoadError::Wrap(format!("{error:#}"))),
+        Err(_) => Err(LoadError::Wrap("the bindings in it are damaged".to_owned())),
+    }
 }
 
 fn check_exports(engine: &Engine, component: &Component) -> Result<(), LoadError> {
