@@ -217,6 +217,18 @@ fn files_cut_anywhere_are_refused() {
     }
 }
 
+/// Whatever stands in the bindings of a module, it is refused or loaded.
+#[test]
+fn files_with_a_wrong_byte_are_refused_or_loaded() {
+    let engine = engine();
+    let whole = wat("quiet");
+    for place in (8..whole.len()).step_by(2) {
+        let mut changed = whole.clone();
+        changed[place] ^= 0x41;
+        drop(Plugin::load(&engine, "p", &changed));
+    }
+}
+
 #[test]
 fn another_contract_version_is_named() {
     let component =
