@@ -93,6 +93,11 @@ impl Gateway {
         until("the gateway to be ready", || (self.api.get("/readyz").status == 200).then_some(()));
     }
 
+    /// From now on nothing stands between it and the system: [`Options::under`] was for its first run.
+    pub fn start_plainly(&mut self) {
+        self.options.wrapper.clear();
+    }
+
     /// Asks it to stop, and waits until it has.
     ///
     /// # Panics

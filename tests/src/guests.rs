@@ -29,7 +29,8 @@ pub fn again(plugin: &[u8], version: u32) -> Vec<u8> {
     [plugin, &[0, length + 1, length], name.as_bytes()].concat()
 }
 
-fn module(text: &str) -> Vec<u8> {
+/// A core module in text form, with our bindings.
+pub fn module(text: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).unwrap();
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(workspace("wit/draft")).unwrap();

@@ -7,6 +7,7 @@
 //! - [`steady`]: a device that publishes numbers all the time, and knows which were acknowledged
 //! - [`guests`]: hostile plugins
 //! - [`foreign`]: programs that are not ours: mosquitto clients, Python, strace
+//! - [`trace`]: what the system calls of a gateway prove
 //! - [`wait`]: waiting for another process
 //!
 //! Nothing here knows the code of the gateway: only its command line, its files, its API and MQTT.
@@ -22,6 +23,7 @@ pub mod guests;
 pub mod options;
 pub mod raw;
 pub mod steady;
+pub mod trace;
 pub mod wait;
 
 pub use gateway::Gateway;

@@ -86,21 +86,23 @@ impl Server {
         };
         let projection = Arc::new(Projection::start(log.clone(), registry.clone(), projected).await?);
         let gateway = Gateway::new(settings, registry, log, profiles, stop);
+        let address = listener.local_addr()?;
+        let admin_address = admin_listener.local_addr()?;
+        let token = admin::token::load(&gateway.settings.data, admin_address)?;
+        // Before anything is appended: a log without room says so here, and a reader that holds it can move on.
+        let api =
+            tokio::spawn(admin::serve(gateway.clone(), projection.clone(), metrics.clone(), token, admin_listener));
         end_lost_sessions(&gateway).await?;
 
         let threads = gateway.settings.worker_threads();
         let workers = (0..threads).map(|index| Worker::start(gateway.clone(), index)).collect::<Result<Vec<_>, _>>()?;
         let inboxes = workers.iter().map(|worker| worker.inbox.clone()).collect();
-        let address = listener.local_addr()?;
-        let admin_address = admin_listener.local_addr()?;
-        let token = admin::token::load(&gateway.settings.data, admin_address)?;
-        let api = admin::serve(gateway.clone(), projection.clone(), metrics.clone(), token, admin_listener);
         let tasks = vec![
             tokio::spawn(admin::metrics::upkeep(metrics.clone())),
             tokio::spawn(listen::accept(gateway.clone(), listener, inboxes)),
             tokio::spawn(close_changed_sessions(gateway.clone())),
             tokio::spawn(stop_on_failed_log(gateway.clone())),
-            tokio::spawn(api),
+            api,
         ];
         tracing::info!(%address, admin = %admin_address, workers = threads, "serving");
         Ok(Self { gateway, projection, address, admin_address, workers, tasks })
@@ -115,7 +117,9 @@ impl Server {
         let Self { gateway, projection, workers, tasks, .. } = self;
         gateway.stop.cancelled().await;
         tracing::info!("stopping");
+        let patience = tokio::spawn(give_up_waiting(gateway.log.clone()));
         tokio::task::spawn_blocking(move || workers.into_iter().for_each(Worker::join)).await?;
+        patience.abort();
         projection.close().await;
         let failed = match &*gateway.log.state().borrow() {
             log::State::Failed(reason) => Some(reason.clone()),
@@ -200,6 +204,16 @@ async fn check(gateway: &Gateway, live: &crate::sessions::Live) {
             }
         }
         Err(error) => tracing::error!(device = origin.name, "a change of this device could not be checked: {error}"),
+    }
+}
+
+/// Whoever stops does not wait for space: what waits for it is neither stored nor acknowledged.
+async fn give_up_waiting(log: Arc<dyn EventLog>) {
+    let mut state = log.state();
+    let waits = state.wait_for(|state| matches!(state, log::State::Waiting(_))).await.is_ok();
+    if waits {
+        tracing::warn!("stopping without space in the event log: messages that wait for it are not acknowledged");
+        log.close().await;
     }
 }
 

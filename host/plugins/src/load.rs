@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use wasmparser::Parser;
+use wasmparser::{Parser, Payload};
 use wasmtime::component::{Component, InstancePre};
+use wit_parser::decoding::decode_world;
 
 use crate::contract::{VERSION, draft};
 use crate::engine::Engine;
@@ -115,8 +116,40 @@ pub fn hash(bytes: &[u8]) -> String {
 }
 
 fn wrap(module: &[u8]) -> Result<Vec<u8>, LoadError> {
-    let wrap = |module| wit_component::ComponentEncoder::default().module(module)?.validate(true).encode();
-    wrap(module).map_err(|error| LoadError::Wrap(format!("{error:#}")))
+    // The encoder trusts what it is given: half a section makes it panic, and so may bindings that are damaged.
+    wasmparser::validate(module).map_err(|error| LoadError::Wrap(error.to_string()))?;
+    let wrap = || {
+        check_bindings(module)?;
+        let encoder = wit_component::ComponentEncoder::default().module(module);
+        let encoded = encoder.and_then(|encoder| encoder.validate(true).encode());
+        encoded.map_err(|error| format!("{error:#}"))
+    };
+    match std::panic::catch_unwind(wrap) {
+        Ok(wrapped) => wrapped.map_err(LoadError::Wrap),
+        Err(_) => Err(LoadError::Wrap("the bindings in it are damaged".to_owned())),
+    }
+}
+
+/// Refuses bindings in which packages need each other in a circle: the encoder follows it until the stack is used up,
+/// which nobody can catch.
+fn check_bindings(module: &[u8]) -> Result<(), String> {
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload.map_err(|error| error.to_string())?;
+        let Payload::CustomSection(section) = payload else { continue };
+        if !section.name().starts_with("component-type") {
+            continue;
+        }
+        let (resolve, _) = decode_world(section.data()).map_err(|error| format!("{error:#}"))?;
+        let mut left: Vec<_> = resolve.packages.iter().map(|(id, _)| id).collect();
+        while !left.is_empty() {
+            let waiting = left.clone();
+            left.retain(|id| resolve.package_direct_deps(*id).any(|needed| waiting.contains(&needed)));
+            if left.len() == waiting.len() {
+                return Err("its packages need each other in a circle".to_owned());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_exports(engine: &Engine, component: &Component) -> Result<(), LoadError> {

@@ -207,6 +207,28 @@ fn files_that_are_no_plugins_are_refused_with_the_reason() {
     assert!(matches!(load_error(&wat::parse_str("(component)").unwrap()), LoadError::NotAPlugin));
 }
 
+/// A file that is being written ends anywhere.
+#[test]
+fn files_cut_anywhere_are_refused() {
+    let engine = engine();
+    let whole = wat("quiet");
+    for length in 0..whole.len() {
+        assert!(Plugin::load(&engine, "p", &whole[..length]).is_err(), "{length} of {} bytes", whole.len());
+    }
+}
+
+/// Whatever stands in the bindings of a module, it is refused or loaded.
+#[test]
+fn files_with_a_wrong_byte_are_refused_or_loaded() {
+    let engine = engine();
+    let whole = wat("quiet");
+    for place in (8..whole.len()).step_by(2) {
+        let mut changed = whole.clone();
+        changed[place] ^= 0x41;
+        drop(Plugin::load(&engine, "p", &changed));
+    }
+}
+
 #[test]
 fn another_contract_version_is_named() {
     let component =

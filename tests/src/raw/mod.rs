@@ -211,6 +211,19 @@ impl Client {
         while self.stream.read(&mut chunk).is_ok_and(|length| length > 0) {}
     }
 
+    /// Makes sure that nothing is said for so long, and that the connection stays open.
+    #[track_caller]
+    pub fn silence(&mut self, time: Duration) {
+        assert!(self.buffer.is_empty(), "said already: {:02x?}", self.buffer);
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let mut chunk = [0; 64];
+        let read = self.stream.read(&mut chunk).map(|length| &chunk[..length]);
+        let silent =
+            read.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        assert!(silent, "silence expected, got {read:02x?}");
+        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    }
+
     /// How the connection ends, and that nothing else is said: the code of the DISCONNECT in v5, 0 in v3 and where none
     /// was sent.
     #[track_caller]

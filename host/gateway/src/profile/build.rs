@@ -181,12 +181,12 @@ impl Builder {
         let json_limits = if plain_json { file.limits.clone() } else { Limits::default() };
         let json_plugin = self.compile(JSON, json, progress)?;
         let json_config = if plain_json { &file.config } else { &toml::Table::new() };
-        let json = self.configure(&json_plugin, settings, json_config, json_limits).await?;
+        let json = self.configure(&json_plugin, &json.0, settings, json_config, json_limits).await?;
         if plain_json {
             return Ok((json.clone(), json));
         }
         let plugin = self.compile(&file.plugin, converter, progress)?;
-        let converter = self.configure(&plugin, settings, own_config, file.limits.clone()).await?;
+        let converter = self.configure(&plugin, &converter.0, settings, own_config, file.limits.clone()).await?;
         Ok((converter, json))
     }
 
@@ -221,13 +221,14 @@ impl Builder {
     async fn configure(
         &self,
         plugin: &Arc<Plugin>,
+        path: &Path,
         settings: PayloadSettings,
         config: &toml::Table,
         limits: Limits,
     ) -> Result<Arc<Converter>, String> {
         Converter::new(&self.engine, plugin, settings.configuration(config), limits)
             .await
-            .map_err(|error| format!("plugin {:?}: {error}", plugin.name()))
+            .map_err(|error| format!("plugin {:?}: {}: {error}", plugin.name(), path.display()))
     }
 }
 

@@ -51,6 +51,8 @@ async fn run(
     ready: oneshot::Sender<Result<Arc<Profiles>, StartError>>,
 ) {
     let profiles = Arc::new(Profiles::default());
+    // First, so that a change during the first build is not missed.
+    let mut watch = watch(&builder);
     let set = builder.build(&ProfileSet::default(), progress).await.unwrap_or_default();
     for (name, problem) in &set.problems {
         tracing::error!(profile = name, "{problem}");
@@ -67,7 +69,6 @@ async fn run(
     if let Err(error) = rustix::process::nice(10) {
         tracing::debug!("the reload thread keeps its priority: {error}");
     }
-    let mut watch = watch(&builder);
     loop {
         tokio::select! { // both branches only wait
             () = stop.cancelled() => return,
