@@ -194,7 +194,7 @@ fn a_core_module_and_a_component_do_the_same() {
     assert_eq!(component[..8], *b"\0asm\x0d\0\x01\0", "a component");
     let options = Options::new().file("plugins/wrapped.wasm", component).profile("p", "converter = \"wrapped\"\n");
     let gateway = Gateway::start(options);
-    for (file, kind) in [("plugins/json.wasm", "core module, wrapped at load"), ("plugins/wrapped.wasm", "component")] {
+    for (file, kind) in [("plugins/json.wasm", "core-module"), ("plugins/wrapped.wasm", "component")] {
         assert_eq!(gateway.cli(&["--json", "plugin", "check", file]).json()["kind"], kind);
     }
     assert_ne!(profile(&gateway, "p")["plugin_version"], profile(&gateway, "default")["plugin_version"]);

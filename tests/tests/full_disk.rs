@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tidegate_tests::api::Api;
 use tidegate_tests::foreign::{assert_installed, run};
+use tidegate_tests::gateway::token_of;
 use tidegate_tests::raw::{Connect, PINGREQ, Packet, Publish};
 use tidegate_tests::steady::Steady;
 use tidegate_tests::wait::{until, until_true};
@@ -19,15 +20,14 @@ const SEGMENT: &str = "event_log.segment_size=64 KiB";
 /// How long nothing must be heard of a gateway that does not listen.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// Devices of a gateway that takes in nothing any more, and what they have said meanwhile.
+/// A device of a gateway that takes in nothing any more, and what it has said meanwhile.
 struct Stopped {
     talker: Client,
-    newcomer: Client,
 }
 
 impl Stopped {
     /// Waits until the intake has stopped while `talker` was connected, and makes sure that it says why, everywhere, and
-    /// that it does not listen: no PUBACK, no PINGRESP, no CONNACK.
+    /// that it does not listen: no PUBACK, no PINGRESP. Who connects is told to come again (spec 2.3).
     #[track_caller]
     fn wait(gateway: &Gateway, mut talker: Client, reason: &[&str]) -> Self {
         let ready = until("intake to stop", || {
@@ -48,24 +48,25 @@ impl Stopped {
         talker.silence(SILENCE);
         talker.send(&PINGREQ);
         talker.silence(SILENCE);
-        let mut newcomer = Client::open(gateway, Version::V5);
-        newcomer.send(&Connect::new(Version::V5).user(&gateway.device("newcomer")).bytes());
-        newcomer.silence(SILENCE);
+        let newcomer = gateway.device("newcomer");
+        for (version, code) in [(Version::V5, 0x88), (Version::V311, 3)] {
+            let connack = Client::open(gateway, version).greet(&Connect::new(version).user(&newcomer));
+            assert_eq!(connack.code(), code, "{connack:?}");
+        }
         assert!(gateway.telemetry("talker").is_empty());
-        Self { talker, newcomer }
+        Self { talker }
     }
 
     /// There is room again: all of them are answered, in order, and what they sent is stored.
     #[track_caller]
     fn goes_on(self, gateway: &Gateway) {
-        let Self { mut talker, mut newcomer } = self;
+        let Self { mut talker } = self;
         let puback = talker.receive();
         assert_eq!((puback.kind(), puback.id(), puback.code()), ("PUBACK", 7, 0), "{puback:?}");
         assert_eq!(talker.receive(), Packet::PingResp);
-        let connack = newcomer.receive();
-        assert_eq!((connack.kind(), connack.code()), ("CONNACK", 0), "{connack:?}");
-        newcomer.telemetry(1, "{\"n\":2}");
         until_true("the gateway to be ready", || gateway.api().get("/readyz").status == 200);
+        let mut newcomer = Client::connect(gateway, Version::V5, &token_of("newcomer"));
+        newcomer.telemetry(1, "{\"n\":2}");
         assert!(gateway.log().contains("there is space again"), "{}", gateway.log());
         gateway.assert_healthy();
     }
@@ -145,11 +146,10 @@ fn a_gateway_without_room_can_be_stopped() {
         let publish = |n: &u64| Publish::new("v1/devices/me/telemetry", format!("{{\"n\":{n}}}")).bytes(Version::V311);
         (0_u64..).find(|n| client.try_send(&publish(n)).is_err() || client.next_or_close().kind() != "PUBACK")
     });
-    let Stopped { mut talker, newcomer } = Stopped::wait(&gateway, talker, &["No space left on device"]);
+    let Stopped { mut talker } = Stopped::wait(&gateway, talker, &["No space left on device"]);
     gateway.stop();
     let codes: Vec<_> = talker.rest().iter().map(|packet| (packet.kind(), packet.code())).collect();
     assert_eq!(codes, [("PUBACK", 0x83), ("DISCONNECT", 0x83)]);
-    drop(newcomer);
     let acknowledged = filling.join().unwrap().unwrap();
     gateway.start_plainly();
     gateway.run();
