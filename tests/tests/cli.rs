@@ -8,7 +8,7 @@ use tidegate_tests::guests::{component, guest};
 use tidegate_tests::{Gateway, Options};
 
 /// Every command by its words, and what its help says of it.
-const COMMANDS: [(&str, &str); 21] = [
+const COMMANDS: [(&str, &str); 23] = [
     ("", "A device gateway whose payload formats are sandboxed WebAssembly plugins"),
     ("serve", "Run a gateway"),
     ("config", "Settings"),
@@ -23,6 +23,8 @@ const COMMANDS: [(&str, &str); 21] = [
     ("events", "Events of the running gateway"),
     ("events tail", "Follow events as they come"),
     ("events read", "Print events that are stored"),
+    ("events readers", "List the readers that are registered, and how far they have come"),
+    ("events forget", "Forget a reader; what was kept for it may go"),
     ("plugin", "Plugins"),
     ("plugin check", "Load a plugin as the gateway would, and say what it is or what is wrong with it"),
     ("profile", "Profiles of the running gateway"),
@@ -193,15 +195,20 @@ fn finding_the_gateway() {
         let said = folder.cli_with(&[&["device", "list", "--json"], arguments].concat(), environment);
         assert_eq!(said.json(), json!([]), "{arguments:?} {environment:?}");
     }
-    let said = gateway.cli(&["--api-token", "wrong-token", "device", "list"]).failed();
+    let said = gateway.cli(&["device", "list", "--api-token", "wrong-token"]).failed();
     assert!(said.contains("this is not the admin token") && !said.contains("wrong-token"), "{said}");
     // --help shows what the environment says, but not what is secret.
     let help = folder.cli_with(&["device", "list", "--help"], &[("TIDEGATE_API_TOKEN", &token)]).ok();
     assert!(!help.contains(&token), "{help}");
 
-    gateway.stop();
+    // A gateway that died leaves a note where it was; one that stopped takes it away, since somebody else may listen there.
+    gateway.kill();
     let said = gateway.cli(&["device", "list"]).failed();
     assert!(said.contains(&format!("no answer from {url}: is the gateway running?")), "{said}");
+    gateway.run();
+    gateway.stop();
+    let said = gateway.cli(&["device", "list"]).failed();
+    assert!(said.contains("data/admin-address: is a gateway running on this data folder?"), "{said}");
     gateway.run();
     assert_eq!(gateway.cli(&["device", "list", "--json"]).json(), json!([]));
 }

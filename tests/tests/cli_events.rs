@@ -76,10 +76,23 @@ fn events_read() {
     publish(&mut client, 3..5);
     assert_eq!(numbers("--reader billing --kind telemetry"), [3, 4]);
     assert_eq!(numbers("--reader audit --hold --kind telemetry"), [0, 1, 2, 3, 4]);
-    let cursors = gateway.api().get("/api/v1/cursors").ok();
-    let policies: Vec<_> =
-        cursors.as_array().unwrap().iter().map(|c| (c["name"].clone(), c["policy"].clone())).collect();
-    assert_eq!(policies, [(json!("audit"), json!("hold")), (json!("billing"), json!("gap"))]);
+    let readers = || -> Vec<(Value, Value)> {
+        let readers = gateway.cli(&["events", "readers", "--json"]).json();
+        readers.as_array().unwrap().iter().map(|c| (c["name"].clone(), c["policy"].clone())).collect()
+    };
+    let (audit, billing) = (json!("audit"), json!("billing"));
+    assert_eq!(readers(), [(audit.clone(), json!("hold")), (billing.clone(), json!("gap"))]);
+    // What was agreed stays until somebody says otherwise.
+    assert!(numbers("--reader audit --kind telemetry").is_empty());
+    assert_eq!(readers()[0], (audit.clone(), json!("hold")));
+    let shown = gateway.cli(&["events", "readers"]).ok();
+    let rows: Vec<Vec<_>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[..2], [["reader", "policy", "behind", "missed"], ["audit", "hold", "0", "0"]]);
+    numbers("--reader audit --gap");
+    assert_eq!(readers()[0], (audit, json!("gap")));
+    gateway.cli(&["events", "forget", "audit"]).ok();
+    assert_eq!(readers(), [(billing, json!("gap"))]);
+    assert!(gateway.cli(&["events", "forget", "audit"]).failed().contains("audit"));
 
     let rows = [
         ("--cursor x", "cursor: expected the 32 hexadecimal digits that a read returned, got \"x\""),

@@ -27,6 +27,8 @@ fn later_sources_go_before_earlier_ones() {
     assert_eq!((&seen["max_inflight"], &seen["admin"]["bind"]), (&json!(3), &json!("127.0.0.1:3")));
     assert_eq!(settings(&folder, &["--set", "workers=1", "--set", "workers=2"], &[])["workers"], 2);
     assert_eq!(settings(&folder, &["--data", "elsewhere"], &[("TIDEGATE_DATA", "there")])["data"], "elsewhere");
+    // What looks like something else may be the name of a folder.
+    assert_eq!(settings(&folder, &["--data", "5"], &[("TIDEGATE_PROFILES", "true")])["data"], "5");
     // Settings that only make sense together may come in any order and from anywhere.
     let log = ["--set", "event_log.disk_limit=4 MiB", "--set", "event_log.retention_size=3 MiB"];
     let seen = settings(&folder, &log, &[("TIDEGATE_EVENT_LOG__SEGMENT_SIZE", "1 MiB")]);

@@ -117,6 +117,7 @@ impl Server {
         let Self { gateway, projection, workers, tasks, .. } = self;
         gateway.stop.cancelled().await;
         tracing::info!("stopping");
+        admin::token::forget_address(&gateway.settings.data);
         let patience = tokio::spawn(give_up_waiting(gateway.log.clone()));
         tokio::task::spawn_blocking(move || workers.into_iter().for_each(Worker::join)).await?;
         patience.abort();

@@ -1,7 +1,7 @@
 //! Which filters a session may subscribe to, and what for (spec 3.5, 5.1).
 
+use crate::ReasonCode;
 use crate::topic::Filter;
-use crate::{ReasonCode, topic};
 
 /// What kind of session a connection carries, decided at CONNECT (spec 3.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -10,8 +10,8 @@ pub enum Kind {
     Device,
     /// A device with the flag `gateway`.
     Gateway,
-    /// A device whose profile says Sparkplug.
-    SparkplugNode {
+    /// A device whose profile has a topic handler, which decides on filters of its own instead of those of a device.
+    Handled {
         /// It carries the flag `gateway` as well.
         gateway: bool,
     },
@@ -21,7 +21,7 @@ pub enum Kind {
 
 impl Kind {
     fn is_gateway(self) -> bool {
-        matches!(self, Self::Gateway | Self::SparkplugNode { gateway: true })
+        matches!(self, Self::Gateway | Self::Handled { gateway: true })
     }
 }
 
@@ -109,9 +109,6 @@ pub(crate) fn decide(
     if kind != Kind::Provision && is_attributes(text, kind, attributes_filter) {
         return Ok((filter, Purpose::Attributes));
     }
-    if matches!(kind, Kind::SparkplugNode { .. }) && is_sparkplug(text) {
-        return Ok((filter, Purpose::Answers));
-    }
     Err(ReasonCode::TOPIC_FILTER_INVALID)
 }
 
@@ -131,15 +128,8 @@ fn is_attributes(text: &str, kind: Kind, attributes_filter: Option<&Filter>) -> 
     match attributes_filter {
         Some(filter) => filter.as_str() == text || filter.matches(text),
         // For devices the default is a row of the table.
-        None => matches!(kind, Kind::SparkplugNode { .. }) && text == ATTRIBUTES_TOPIC,
+        None => matches!(kind, Kind::Handled { .. }) && text == ATTRIBUTES_TOPIC,
     }
-}
-
-/// Spec 17.3: everything in the namespace, which only ever matches this node's own commands, and the older place of the
-/// host's state.
-fn is_sparkplug(text: &str) -> bool {
-    text.starts_with("spBv1.0/")
-        || text.strip_prefix("STATE/").is_some_and(|host| topic::is_name(host) && !host.contains('/'))
 }
 
 #[cfg(test)]
@@ -148,8 +138,8 @@ mod tests {
 
     const DEVICE: Kind = Kind::Device;
     const GATEWAY: Kind = Kind::Gateway;
-    const NODE: Kind = Kind::SparkplugNode { gateway: false };
-    const NODE_GATEWAY: Kind = Kind::SparkplugNode { gateway: true };
+    const HANDLED: Kind = Kind::Handled { gateway: false };
+    const HANDLED_GATEWAY: Kind = Kind::Handled { gateway: true };
     const PROVISION: Kind = Kind::Provision;
 
     fn code(text: &str, kind: Kind, attributes_filter: Option<&Filter>) -> u8 {
@@ -168,9 +158,9 @@ mod tests {
             assert_eq!(code(filter, DEVICE, None), device, "device: {filter}");
             assert_eq!(code(filter, GATEWAY, None), gateway, "gateway: {filter}");
             assert_eq!(code(filter, PROVISION, None), provision, "provision: {filter}");
-            let node = if *filter == ATTRIBUTES_TOPIC { 0 } else { device.max(0x87) };
-            let node = if *session == For::Device && node != 0 { 0x8f } else { node };
-            assert_eq!(code(filter, NODE, None), node, "Sparkplug node: {filter}");
+            let handled = if *filter == ATTRIBUTES_TOPIC { 0 } else { device.max(0x87) };
+            let handled = if *session == For::Device && handled != 0 { 0x8f } else { handled };
+            assert_eq!(code(filter, HANDLED, None), handled, "with a handler: {filter}");
 
             let kind = match session {
                 For::Device => DEVICE,
@@ -179,7 +169,7 @@ mod tests {
             };
             assert_eq!(decide(filter, kind, None).unwrap().1, *purpose, "{filter}");
         }
-        assert_eq!(code("v1/gateway/rpc", NODE_GATEWAY, None), 0);
+        assert_eq!(code("v1/gateway/rpc", HANDLED_GATEWAY, None), 0);
     }
 
     #[test]
@@ -241,30 +231,8 @@ mod tests {
         ] {
             assert_eq!(code(filter, DEVICE, Some(setting)), expected, "{filter}");
         }
-        assert_eq!(code("sensor/attributes", NODE, Some(&plain)), 0);
-        assert_eq!(code("v1/devices/me/attributes", NODE, Some(&plain)), 0x8f);
+        assert_eq!(code("sensor/attributes", HANDLED, Some(&plain)), 0);
+        assert_eq!(code("v1/devices/me/attributes", HANDLED, Some(&plain)), 0x8f);
         assert_eq!(code("sensor/attributes", PROVISION, Some(&plain)), 0x8f);
-    }
-
-    #[test]
-    fn spec_17_3_sparkplug_filters() {
-        for (filter, expected) in [
-            ("spBv1.0/+/NCMD/+", 0),
-            ("spBv1.0/g/NCMD/n", 0),
-            ("spBv1.0/g/NCMD/n/#", 0),
-            ("spBv1.0/g/DCMD/n/+", 0),
-            ("spBv1.0/g/DCMD/n/d", 0),
-            ("spBv1.0/g/#", 0),
-            ("spBv1.0/STATE/host", 0),
-            ("spBv1.0/STATE/+", 0),
-            ("STATE/host", 0),
-            ("STATE/host/x", 0x8f),
-            ("STATE/+", 0x8f),
-            ("STATE", 0x8f),
-            ("spBv1.0", 0x8f),
-            ("v2/a", 0x8f),
-        ] {
-            assert_eq!(code(filter, NODE, None), expected, "{filter}");
-        }
     }
 }

@@ -21,6 +21,8 @@ pub struct NamedCursor {
     pub cursor: String,
     /// How many events were removed before it came.
     pub skipped: u64,
+    /// How many positions of the log are before it, about as many as events.
+    pub behind: u64,
 }
 
 /// What happens to events that a reader has not read.
@@ -37,7 +39,7 @@ pub enum CursorPolicy {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CursorToRegister {
-    /// `gap` if absent.
+    /// If absent, that of a registered cursor stays, and a new one gets `gap`.
     pub policy: Option<CursorPolicy>,
     /// Where a new cursor begins; at the oldest event if absent. Without effect on one that is registered.
     pub cursor: Option<String>,
@@ -63,6 +65,7 @@ pub async fn list(State(api): State<Api>) -> Json<Vec<NamedCursor>> {
         },
         name: status.name,
         skipped: status.skipped,
+        behind: log.end().0.saturating_sub(status.position.0),
     });
     Json(named.collect())
 }
@@ -79,7 +82,11 @@ pub async fn register(
     let log = &*api.gateway.log;
     let policy = match wanted.policy {
         Some(CursorPolicy::Hold) => Policy::Hold,
-        Some(CursorPolicy::Gap) | None => Policy::Gap,
+        Some(CursorPolicy::Gap) => Policy::Gap,
+        None => {
+            let registered = log.cursors().await.into_iter().find(|cursor| cursor.name == name);
+            registered.map_or(Policy::Gap, |cursor| cursor.policy)
+        }
     };
     let start = match wanted.cursor {
         Some(cursor) => Start::At(position(log, &cursor)?),

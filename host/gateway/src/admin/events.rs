@@ -19,6 +19,8 @@ use crate::json;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How much is looked through at once when a filter leaves little of it.
 const PAGE: Limits = Limits { records: 1000, bytes: 1024 * 1024 };
+/// So many pages are looked through for one answer, so that a rare kind of event makes no request endless.
+const PAGES: usize = 100;
 
 /// What to read.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -63,6 +65,8 @@ pub struct EventPage {
     pub events: Vec<Map<String, Value>>,
     /// What to give as `cursor` the next time.
     pub next: String,
+    /// Whether there is more to look through right now. A filter may leave a page empty in front of more.
+    pub more: bool,
 }
 
 /// Reads events
@@ -84,6 +88,7 @@ pub async fn read(State(api): State<Api>, Params(query): Params<EventQuery>) -> 
     let deadline = tokio::time::Instant::now() + wait;
     let mut committed = log.committed();
     let mut events = Vec::new();
+    let mut pages = 0;
     loop {
         committed.borrow_and_update();
         let limits = Limits { records: if query.is_filtered() { PAGE.records } else { limit }, ..PAGE };
@@ -112,10 +117,11 @@ pub async fn read(State(api): State<Api>, Params(query): Params<EventQuery>) -> 
             }
         }
         position = page.next();
-        if !page.is_empty() {
+        pages += 1;
+        if !page.is_empty() && pages < PAGES {
             continue;
         }
-        if !events.is_empty() {
+        if !events.is_empty() || pages == PAGES {
             return Ok(page_of(log, events, position));
         }
         let stop = api.gateway.stop.cancelled();
@@ -171,7 +177,7 @@ fn with_cursor(mut object: Map<String, Value>, cursor: Cursor) -> Map<String, Va
 }
 
 fn page_of(log: &dyn EventLog, events: Vec<Map<String, Value>>, next: Position) -> Json<EventPage> {
-    Json(EventPage { events, next: log.cursor(next).to_string() })
+    Json(EventPage { events, next: log.cursor(next).to_string(), more: next < log.end() })
 }
 
 fn gap_object(log: &dyn EventLog, gap: &log::Gap) -> Map<String, Value> {

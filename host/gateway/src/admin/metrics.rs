@@ -62,6 +62,7 @@ fn describe() {
     );
     describe_counter!("tidegate_disconnects_total", "Connections that ended, by profile and cause");
     describe_counter!("tidegate_messages_total", "Messages from devices, by profile and outcome");
+    describe_counter!("tidegate_subscriptions_refused_total", "Filters that were refused, by profile and code");
     describe_counter!("tidegate_downlinks_dropped_total", "Answers that could not be sent to their device");
     describe_counter!("tidegate_plugin_messages_total", "Messages given to a plugin");
     describe_counter!("tidegate_plugin_failures_total", "Plugin calls that failed, by cause");

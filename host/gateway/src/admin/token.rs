@@ -39,7 +39,7 @@ pub fn load(data: &Path, address: SocketAddr) -> anyhow::Result<Token> {
         let Credential::Token(token) = &credential else { bail!("no token was generated") };
         let mut created =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file).with_context(place)?;
-        writeln!(created, "{}", token.expose()).with_context(place)?;
+        writeln!(created, "{}", token.expose()).and_then(|()| created.sync_all()).with_context(place)?;
     }
     let mode = fs::metadata(&file).with_context(place)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
@@ -51,6 +51,13 @@ pub fn load(data: &Path, address: SocketAddr) -> anyhow::Result<Token> {
     }
     fs::write(data.join(ADDRESS_FILE), format!("{address}\n")).context("admin address")?;
     Ok(Token(Secret::new(token)))
+}
+
+/// Takes the note away: soon somebody else may listen there, who must not be sent the token.
+pub fn forget_address(data: &Path) {
+    if let Err(error) = fs::remove_file(data.join(ADDRESS_FILE)) {
+        tracing::warn!("{ADDRESS_FILE} cannot be removed: {error}");
+    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 use ureq::http::Method;
 
-use super::Common;
 use super::client::{Client, escape};
 use super::output::{json, line, table, time};
+use super::{Common, Remote};
 use crate::admin::devices::{
     CreatedDevice, Credentials, Device as Shown, DevicePage, DeviceState, DeviceToCreate, DeviceUpdate,
 };
@@ -114,8 +114,8 @@ impl CredentialArgs {
     }
 }
 
-pub(super) fn run(common: &Common, command: Device) -> anyhow::Result<()> {
-    let client = common.client()?;
+pub(super) fn run(common: &Common, remote: &Remote, command: Device) -> anyhow::Result<()> {
+    let client = common.client(remote)?;
     match command {
         Device::Add(add) => {
             let Add { name, profile, gateway, credentials } = add;

@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 use ureq::http::{Method, StatusCode};
 
-use super::Common;
 use super::client::{Client, Refused, escape};
-use super::output::{event, line};
-use crate::admin::cursors::{CursorAdvance, CursorPolicy, CursorToRegister};
+use super::output::{event, json, line, plain, table};
+use super::{Common, Remote};
+use crate::admin::cursors::{CursorAdvance, CursorPolicy, CursorToRegister, NamedCursor};
 use crate::admin::events::EventPage;
 
 #[derive(Debug, Subcommand)]
@@ -19,6 +19,14 @@ pub(super) enum Events {
     Tail(Tail),
     /// Print events that are stored
     Read(Read),
+    /// List the readers that are registered, and how far they have come
+    Readers,
+    /// Forget a reader; what was kept for it may go
+    Forget {
+        /// Name of the reader
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -43,6 +51,9 @@ pub(super) struct Read {
     /// Keep events until this reader has read them, even if the gateway has to stop taking in new ones
     #[arg(long, requires = "reader")]
     hold: bool,
+    /// Let events go that this reader has not read; what a new reader gets without --hold
+    #[arg(long, requires = "reader", conflicts_with = "hold")]
+    gap: bool,
     /// At most so many events
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -69,15 +80,32 @@ impl Filter {
     }
 }
 
-pub(super) fn run(common: &Common, command: &Events) -> anyhow::Result<()> {
-    let client = common.client()?;
+pub(super) fn run(common: &Common, remote: &Remote, command: &Events) -> anyhow::Result<()> {
+    let client = common.client(remote)?;
     match command {
         Events::Tail(Tail { filter, all }) => {
             let start = if *all { "from=oldest" } else { "from=end" };
             follow(&client, start, &filter.query(), |events| print(common, events))
         }
         Events::Read(read) => self::read(common, &client, read),
+        Events::Readers => readers(common, &client),
+        Events::Forget { name } => client.delete(&format!("/api/v1/cursors/{}", escape(name))),
     }
+}
+
+fn readers(common: &Common, client: &Client) -> anyhow::Result<()> {
+    let readers: Vec<NamedCursor> = client.get("/api/v1/cursors")?;
+    if common.json {
+        return json(&readers);
+    }
+    let row = |NamedCursor { name, policy, skipped, behind, .. }| {
+        let policy = match policy {
+            CursorPolicy::Hold => "hold",
+            CursorPolicy::Gap => "gap",
+        };
+        [plain(&name), policy.to_owned(), behind.to_string(), skipped.to_string()]
+    };
+    table(["reader", "policy", "behind", "missed"], readers.into_iter().map(row))
 }
 
 /// Gives pages of events to `show` for ever, or until it fails.
@@ -95,7 +123,7 @@ pub(super) fn follow(
                 // Slower than retention: go on with what there is.
                 Some(Refused { status: StatusCode::GONE, oldest: Some(oldest), .. }) => {
                     eprintln!("tidegate: events were removed before they were read");
-                    EventPage { events: Vec::new(), next: oldest.clone() }
+                    EventPage { events: Vec::new(), next: oldest.clone(), more: true }
                 }
                 _ => return Err(error),
             },
@@ -112,8 +140,12 @@ fn read(common: &Common, client: &Client, read: &Read) -> anyhow::Result<()> {
         place = format!("cursor={}", escape(cursor));
     }
     if let Some(name) = &read.reader {
-        let policy = if read.hold { CursorPolicy::Hold } else { CursorPolicy::Gap };
-        let wanted = CursorToRegister { policy: Some(policy), cursor: None };
+        let policy = match (read.hold, read.gap) {
+            (true, _) => Some(CursorPolicy::Hold),
+            (_, true) => Some(CursorPolicy::Gap),
+            (false, false) => None,
+        };
+        let wanted = CursorToRegister { policy, cursor: None };
         let CursorAdvance { cursor } =
             client.send(Method::PUT, &format!("/api/v1/cursors/{}", escape(name)), &wanted)?;
         place = format!("cursor={cursor}");
@@ -129,7 +161,7 @@ fn read(common: &Common, client: &Client, read: &Read) -> anyhow::Result<()> {
             let advance = CursorAdvance { cursor: page.next.clone() };
             let _: Value = client.send(Method::POST, &format!("/api/v1/cursors/{}", escape(name)), &advance)?;
         }
-        if page.events.is_empty() {
+        if !page.more {
             break;
         }
         left -= page.events.len();

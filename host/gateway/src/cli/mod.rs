@@ -49,6 +49,11 @@ struct Common {
     /// Print JSON instead of tables
     #[arg(long, global = true)]
     json: bool,
+}
+
+/// How to reach the running gateway; the same for all commands that talk to one.
+#[derive(Debug, Args)]
+struct Remote {
     /// Admin API of the running gateway; found in the data folder if absent
     #[arg(long, global = true, value_name = "URL", env = "TIDEGATE_API_URL")]
     api_url: Option<String>,
@@ -65,20 +70,36 @@ enum Command {
     #[command(subcommand)]
     Config(config::Config),
     /// Devices of the running gateway
-    #[command(subcommand)]
-    Device(device::Device),
+    Device {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: device::Device,
+    },
     /// Events of the running gateway
-    #[command(subcommand)]
-    Events(events::Events),
+    Events {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: events::Events,
+    },
     /// Plugins
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     /// Profiles of the running gateway
-    #[command(subcommand)]
-    Profile(profile::Profile),
+    Profile {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: profile::Profile,
+    },
     /// Sessions of the running gateway
-    #[command(subcommand)]
-    Session(session::Session),
+    Session {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        command: session::Session,
+    },
     /// Replace the key with which credentials are encrypted, while the gateway is stopped
     Rekey,
 }
@@ -89,11 +110,11 @@ pub fn run() -> ExitCode {
     let done = match command {
         Command::Serve(serve) => serve::run(&common, &serve),
         Command::Config(command) => config::run(&common, &command),
-        Command::Device(command) => device::run(&common, command),
-        Command::Events(command) => events::run(&common, &command),
+        Command::Device { remote, command } => device::run(&common, &remote, command),
+        Command::Events { remote, command } => events::run(&common, &remote, &command),
         Command::Plugin(command) => plugin::run(&common, &command),
-        Command::Profile(command) => profile::run(&common, &command),
-        Command::Session(command) => session::run(&common, &command),
+        Command::Profile { remote, command } => profile::run(&common, &remote, &command),
+        Command::Session { remote, command } => session::run(&common, &remote, &command),
         Command::Rekey => rekey::run(&common),
     };
     match done {
@@ -126,8 +147,8 @@ impl Common {
     }
 
     /// How to talk to the running gateway.
-    fn client(&self) -> anyhow::Result<Client> {
-        match (&self.api_url, &self.api_token) {
+    fn client(&self, remote: &Remote) -> anyhow::Result<Client> {
+        match (&remote.api_url, &remote.api_token) {
             (Some(url), Some(token)) => Ok(Client::new(url, token)),
             (url, token) => Client::find(&self.settings()?.data, url.as_deref(), token.as_deref()),
         }

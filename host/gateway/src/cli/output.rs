@@ -28,9 +28,23 @@ pub(super) fn table<const N: usize>(
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.map(|text| Cell::new(text).add_attribute(comfy_table::Attribute::Bold)));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.map(|text| plain(&text)));
     }
     line(table)
+}
+
+/// Text that comes from a device, for a terminal: without what would move its cursor or forge a line.
+pub(super) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            character if character.is_control() => plain.extend(character.escape_default()),
+            // Would turn the direction of the rest of the line.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => plain.extend(character.escape_default()),
+            character => plain.push(character),
+        }
+    }
+    plain
 }
 
 /// A time for people, in UTC.
@@ -76,7 +90,8 @@ pub(super) fn event(event: &Map<String, Value>, colours: bool) -> String {
         }
         _ => Value::Object(event.clone()).to_string(),
     };
-    format!("{} {} {} {what}", paint("2", &received), paint("1", text("device")), paint(colour, kind))
+    let (device, what) = (plain(text("device")), plain(&what));
+    format!("{} {} {} {what}", paint("2", &received), paint("1", &device), paint(colour, kind))
 }
 
 fn members(object: Option<&Value>) -> String {
@@ -112,5 +127,20 @@ mod tests {
             shown(json!({ "kind": "disconnected", "device": "d", "received": 0, "cause": "client", "detail": "" })),
             "1970-01-01T00:00:00.000Z d disconnected client"
         );
+    }
+
+    /// Whoever can publish must not be able to write to the operator's terminal.
+    #[test]
+    fn devices_cannot_write_to_the_terminal() {
+        let evil = "\u{1b}[31mred\n1970 forged\u{7f}\u{9b}2J\u{202e}";
+        for value in [
+            json!({ "kind": "telemetry", "device": evil, "samples": [{ "values": { evil: evil } }] }),
+            json!({ "kind": "disconnected", "device": evil, "cause": "client", "detail": evil }),
+            json!({ "kind": "connected", "peer": "p", "client_id": evil, "protocol": "5.0" }),
+            json!({ "kind": "dead-letter", "plugin": evil, "operation": evil }),
+        ] {
+            let shown = shown(value);
+            assert!(!shown.contains(char::is_control) && !shown.contains('\u{202e}'), "{shown:?}");
+        }
     }
 }

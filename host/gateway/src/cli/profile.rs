@@ -2,8 +2,8 @@
 
 use clap::Subcommand;
 
-use super::Common;
 use super::output::{json, table};
+use super::{Common, Remote};
 use crate::admin::profiles::ProfileStatus;
 
 #[derive(Debug, Subcommand)]
@@ -12,9 +12,9 @@ pub(super) enum Profile {
     List,
 }
 
-pub(super) fn run(common: &Common, command: &Profile) -> anyhow::Result<()> {
+pub(super) fn run(common: &Common, remote: &Remote, command: &Profile) -> anyhow::Result<()> {
     let Profile::List = command;
-    let profiles: Vec<ProfileStatus> = common.client()?.get("/api/v1/profiles")?;
+    let profiles: Vec<ProfileStatus> = common.client(remote)?.get("/api/v1/profiles")?;
     if common.json {
         return json(&profiles);
     }

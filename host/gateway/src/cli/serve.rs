@@ -45,8 +45,6 @@ pub(super) fn run(common: &Common, serve: &Serve) -> anyhow::Result<()> {
         data: common.data.clone(),
         set: given.chain(common.set.iter().cloned()).collect(),
         json: common.json,
-        api_url: None,
-        api_token: None,
     };
     let settings = common.settings()?;
     logging::start(&settings.log)?;

@@ -3,9 +3,9 @@
 use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
 
-use super::Common;
 use super::client::escape;
 use super::output::{json, line, table, time};
+use super::{Common, Remote};
 use crate::admin::sessions::Session as Shown;
 
 #[derive(Debug, Subcommand)]
@@ -20,8 +20,8 @@ pub(super) enum Session {
     },
 }
 
-pub(super) fn run(common: &Common, command: &Session) -> anyhow::Result<()> {
-    let client = common.client()?;
+pub(super) fn run(common: &Common, remote: &Remote, command: &Session) -> anyhow::Result<()> {
+    let client = common.client(remote)?;
     match command {
         Session::List => {
             let sessions: Vec<Shown> = client.get("/api/v1/sessions")?;

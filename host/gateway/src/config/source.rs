@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::Settings;
@@ -65,7 +66,16 @@ impl Sources {
                 problem: format!("{key}: {problem}"),
             };
             insert(&mut table, key, parse_value(value)).map_err(|error| problem(key, &error))?;
-            settings = serde_path_to_error::deserialize(table.clone()).map_err(|error| {
+            let mut parsed = serde_path_to_error::deserialize(table.clone());
+            if parsed.is_err() {
+                // What looks like a number may be the name of a folder.
+                let mut as_text = table.clone();
+                insert(&mut as_text, key, Value::String(value.clone())).map_err(|error| problem(key, &error))?;
+                if let Ok(settings) = Settings::deserialize(as_text.clone()) {
+                    (table, parsed) = (as_text, Ok(settings));
+                }
+            }
+            settings = parsed.map_err(|error| {
                 let (key, message) = toml_file::unknown_key(key.clone(), error.inner().message());
                 problem(&key, &message)
             })?;

@@ -27,8 +27,8 @@ pub struct Builder {
     defaults: PayloadSettings,
     /// Compiled plugins by name and content.
     compiled: HashMap<(String, String), Arc<Plugin>>,
-    /// The revisions that were tried and refused, so that they are not tried again until they change.
-    refused: HashMap<String, String>,
+    /// The last revision of a profile that was tried and refused, and why: it is not tried again until it changes.
+    refused: HashMap<String, (String, String)>,
 }
 
 /// What a step of the work is doing, for people who wait for it.
@@ -140,12 +140,12 @@ impl Builder {
         if let Some(current) = current.filter(|current| current.revision == revision) {
             return Ok(current.clone());
         }
-        if let Some(problem) = self.refused.get(&revision) {
+        if let Some((_, problem)) = self.refused.get(&file.name).filter(|(refused, _)| *refused == revision) {
             return Err(problem.clone());
         }
         let built = self.converters(file, &converter_bytes, &json_bytes, progress).await;
         let (converter, json) = built.inspect_err(|problem| {
-            self.refused.insert(revision.clone(), problem.clone());
+            self.refused.insert(file.name.clone(), (revision.clone(), problem.clone()));
         })?;
         Ok(Arc::new(Profile {
             name: file.name.clone(),

@@ -147,6 +147,11 @@ impl Connection {
             };
             match self.session.receive(packet, now, &mut batch.replies) {
                 Ok(Request::None | Request::Acknowledged { .. }) => {}
+                Ok(Request::Subscribed { refused }) => {
+                    if let Some(device) = &self.device {
+                        device.report_subscriptions(&refused);
+                    }
+                }
                 Ok(Request::Publish(inbound)) => {
                     let Some(device) = &mut self.device else {
                         break Stop::End(End::lost("a message before the device was known"));
@@ -161,9 +166,7 @@ impl Connection {
                     break Stop::Connect(connect);
                 }
                 Ok(Request::Disconnect { code, reason, .. }) => {
-                    let detail = reason.map_or_else(String::new, str::to_owned);
-                    let cause = if code == ReasonCode::SUCCESS { "client" } else { "client-error" };
-                    break Stop::End(End { cause, close: None, detail });
+                    break Stop::End(End::client(code, reason));
                 }
                 Err(close) => break Stop::End(close.into()),
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mqtt::session::Inbound;
-use mqtt::{Session, Situation};
+use mqtt::{ReasonCode, Session, Situation};
 
 use super::Local;
 use super::drain::{Message, Settled};
@@ -54,11 +54,22 @@ impl Device {
         Message { ticket: inbound.ticket, topic, route, payload: bytes::Bytes::new() }
     }
 
-    /// Spec 19: every refusal is logged with device and reason, never with payload or credential.
+    /// Spec 19: every refusal is logged with device, topic and reason, never with payload or credential.
     pub(super) fn report(&self, settled: &Settled) {
         if settled.outcome.situation != Situation::Success {
             let situation = settled.outcome.situation;
-            tracing::info!(device = self.live.origin.name, ?situation, "message refused: {}", settled.outcome.reason);
+            let Settled { topic, outcome, .. } = settled;
+            tracing::info!(device = self.live.origin.name, %topic, ?situation, "message refused: {}", outcome.reason);
+        }
+    }
+
+    /// The same for subscriptions.
+    pub(super) fn report_subscriptions(&self, refused: &[(String, ReasonCode)]) {
+        for (filter, code) in refused {
+            metrics::counter!("tidegate_subscriptions_refused_total",
+                "profile" => self.profile.name.clone(), "code" => code.to_string())
+            .increment(1);
+            tracing::info!(device = self.live.origin.name, filter, %code, "subscription refused");
         }
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Message {
 /// What became of a message. Fewer of them than messages: the drain was cut, and the others had no effect.
 #[derive(Debug)]
 pub(super) struct Settled {
+    /// For the log.
+    pub(super) topic: Arc<str>,
     pub(super) ticket: Ticket,
     pub(super) outcome: Outcome,
     pub(super) answer: Option<Downlink>,

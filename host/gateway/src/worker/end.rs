@@ -19,6 +19,17 @@ impl End {
         Self { cause: "connection-lost", close: None, detail: detail.to_string() }
     }
 
+    /// The client said goodbye, in v5 perhaps with a reason.
+    pub(super) fn client(code: ReasonCode, reason: Option<&str>) -> Self {
+        let reason = reason.unwrap_or_default();
+        match code {
+            ReasonCode::SUCCESS => Self { cause: "client", close: None, detail: reason.to_owned() },
+            code => {
+                Self { cause: "client-error", close: None, detail: format!("{code} {reason}").trim_end().to_owned() }
+            }
+        }
+    }
+
     pub(super) fn order(order: Order) -> Self {
         let (cause, code, detail) = match order {
             Order::Expire => ("expired", ReasonCode::MAXIMUM_CONNECT_TIME, ""),

@@ -96,7 +96,7 @@ async fn process(local: Rc<Local>, profile: Arc<Profile>, drains: Vec<Drain>) {
             failures = if outcome.situation == Situation::ConverterFailed { failures + 1 } else { 0 };
             cut = matches!(reaction.then, Then::Close(_)) || limit > 0 && failures >= limit;
             let answer = answer.filter(|_| outcome.situation == Situation::Success);
-            list.push(Settled { ticket: message.ticket, outcome, answer });
+            list.push(Settled { topic: message.topic.clone(), ticket: message.ticket, outcome, answer });
         }
         settled.push(list);
     }

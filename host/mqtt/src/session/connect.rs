@@ -45,8 +45,6 @@ pub enum Refusal {
     },
     /// The backend is not reachable, something failed inside, or the host is about to stop.
     Unavailable,
-    /// The CONNECT breaks the Sparkplug rules (spec 17.2).
-    Sparkplug,
     /// A rate or a number of connections is exceeded.
     RateLimited,
 }
@@ -57,7 +55,7 @@ impl Refusal {
         match self {
             Self::NotAuthorized { certificate: false } => detailed.unwrap_or(ReasonCode::NOT_AUTHORIZED),
             Self::NotAuthorized { certificate: true } => ReasonCode::NOT_AUTHORIZED,
-            Self::Unavailable | Self::Sparkplug => ReasonCode::SERVER_UNAVAILABLE,
+            Self::Unavailable => ReasonCode::SERVER_UNAVAILABLE,
             Self::RateLimited => ReasonCode::CONNECTION_RATE_EXCEEDED,
         }
     }

@@ -111,6 +111,11 @@ pub enum Request<'a> {
         /// What the client says to it; always success in v3.
         code: ReasonCode,
     },
+    /// The client subscribed, and was answered.
+    Subscribed {
+        /// The filters that it may not subscribe to, and why; for the log (spec 19).
+        refused: Vec<(String, ReasonCode)>,
+    },
     /// The client leaves. Settle its messages, flush `out` and close the socket.
     Disconnect {
         /// Why; always success in v3.
@@ -196,7 +201,10 @@ impl Session {
             Packet::Publish(publish) => return self.publish(peer, publish),
             Packet::PubAck(ack) => return Ok(self.acknowledged(&ack, out)),
             Packet::PingReq => _ = peer.pingresp(out),
-            Packet::Subscribe(subscribe) => self.subscribe(peer, &subscribe, out),
+            Packet::Subscribe(subscribe) => {
+                let refused = self.subscribe(peer, &subscribe, out);
+                return Ok(Request::Subscribed { refused });
+            }
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(peer, &unsubscribe, out),
             // There is no QoS 2 in either direction (spec 4.2): whatever the client means belongs to another session.
             Packet::PubRec(ack) => {

@@ -82,8 +82,13 @@ impl Subscriptions {
 }
 
 impl Session {
-    /// SUBSCRIBE (spec 5.1): one code per filter, in order; a refused one spoils nothing.
-    pub(super) fn subscribe(&mut self, peer: Peer, subscribe: &Subscribe, out: &mut BytesMut) {
+    /// SUBSCRIBE (spec 5.1): one code per filter, in order; a refused one spoils nothing. Returns those.
+    pub(super) fn subscribe(
+        &mut self,
+        peer: Peer,
+        subscribe: &Subscribe,
+        out: &mut BytesMut,
+    ) -> Vec<(String, ReasonCode)> {
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for (filter, requested) in &subscribe.filters {
             let attributes_filter = self.rules.attributes_filter.as_deref();
@@ -98,6 +103,8 @@ impl Session {
         }
         // A SUBACK that the client cannot take is discarded [MQTT-3.1.2-25].
         _ = peer.suback(subscribe.packet_id, &codes, &[], out);
+        let refused = subscribe.filters.iter().zip(codes).filter(|(_, code)| code.is_error());
+        refused.map(|((filter, _), code)| (filter.to_string(), code)).collect()
     }
 
     /// UNSUBSCRIBE (spec 5.2).

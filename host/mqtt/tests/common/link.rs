@@ -115,7 +115,7 @@ impl Link {
     fn take_packet(&mut self, unread: &[u8]) -> Result<Option<usize>, Close> {
         let Some((packet, used)) = self.session.decode(unread)? else { return Ok(None) };
         match self.session.receive(packet, self.now, &mut self.out)? {
-            Request::None => {}
+            Request::None | Request::Subscribed { .. } => {}
             Request::Authenticate(connect) => {
                 self.requests.push(format!("authenticate {}", connect.client_id));
                 self.connect = Some(connect);

@@ -170,7 +170,7 @@ impl Connection {
                     self.tickets.push(message.ticket);
                 }
                 Request::Acknowledged { packet_id, .. } => assert_ne!(packet_id, 0),
-                Request::None | Request::Disconnect { .. } => {}
+                Request::None | Request::Subscribed { .. } | Request::Disconnect { .. } => {}
             }
         }
         Ok(taken)
@@ -180,7 +180,7 @@ impl Connection {
         let kind = match self.circumstances & 0b1100 {
             0b0000 => Kind::Device,
             0b0100 => Kind::Gateway,
-            0b1000 => Kind::SparkplugNode { gateway: true },
+            0b1000 => Kind::Handled { gateway: true },
             _ => Kind::Provision,
         };
         let rules = ProfileRules { ack_on_error: self.circumstances & 4 != 0, attributes_filter: None };

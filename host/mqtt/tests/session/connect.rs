@@ -82,7 +82,6 @@ fn spec_2_3_refusals() {
         (Refusal::NotAuthorized { certificate: true }, "87", "05"),
         (Refusal::Unavailable, "88", "03"),
         (Refusal::RateLimited, "9f", "03"),
-        (Refusal::Sparkplug, "88", "03"),
     ];
     for (refusal, v5, v3) in refusals {
         let mut link = asked(CONNECT_V5, Settings::default());

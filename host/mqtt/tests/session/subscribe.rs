@@ -49,15 +49,14 @@ fn spec_3_5_rights_to_subscribe() {
     let kinds = [
         Kind::Device,
         Kind::Gateway,
-        Kind::SparkplugNode { gateway: false },
-        Kind::SparkplugNode { gateway: true },
+        Kind::Handled { gateway: false },
+        Kind::Handled { gateway: true },
         Kind::Provision,
     ];
     for (filter, expected) in [
         ("v1/devices/me/attributes", [0x01, 0x01, 0x01, 0x01, 0x8f]),
         ("v1/devices/me/rpc/request/+", [0x01, 0x01, 0x8f, 0x8f, 0x8f]),
         ("v1/gateway/attributes", [0x87, 0x01, 0x87, 0x01, 0x8f]),
-        ("spBv1.0/g/NCMD/n", [0x8f, 0x8f, 0x01, 0x01, 0x8f]),
         ("/provision/response", [0x8f, 0x8f, 0x8f, 0x8f, 0x01]),
     ] {
         for (kind, expected) in kinds.into_iter().zip(expected) {

@@ -97,7 +97,7 @@ fn spec_2_6_inactivity() {
 /// PINGRESP always, also in provision-only sessions.
 #[test]
 fn spec_2_6_ping() {
-    for kind in [Kind::Device, Kind::Gateway, Kind::SparkplugNode { gateway: false }, Kind::Provision] {
+    for kind in [Kind::Device, Kind::Gateway, Kind::Handled { gateway: false }, Kind::Provision] {
         let mut link = Link::new();
         link.accept = Some(kind);
         let mut link = link.connected(&connect(4, 0));
