@@ -103,10 +103,10 @@ fn reading_events_works_as_printed() {
     type_lines(&gateway, &blocks_of[1].lines().collect::<Vec<_>>());
     let cursors = gateway.api().get("/api/v1/cursors").ok();
     let seen: Vec<_> = cursors.as_array().unwrap().iter().map(|c| (&c["name"], &c["policy"])).collect();
-    assert_eq!(seen, [(&json!("audit"), &json!("hold")), (&json!("billing"), &json!("gap"))]);
+    assert_eq!(seen, [(&json!("billing"), &json!("gap"))]);
 
     let text = std::fs::read_to_string(workspace("docs/events.md")).unwrap();
-    for kind in ["telemetry", "client-attributes", "rpc-request", "connected", "disconnected", "dead-letter"] {
+    for kind in ["telemetry", "client-attributes", "connected", "disconnected", "dead-letter"] {
         assert!(text.contains(&format!("`{kind}`")), "{kind} is not described");
         gateway.api().get(&format!("/api/v1/events?kind={kind}")).ok();
     }
