@@ -48,11 +48,14 @@ impl Clock {
     /// The connection is established; `keep_alive` is the client's, in seconds, 0 for none.
     ///
     /// Keep-alive ends it after 1.5 intervals, inactivity after `session_timeout`, but not a client whose keep-alive is
-    /// longer than that (spec 2.6). So a client with a keep-alive is only ever held to it.
+    /// longer than that (spec 2.6). So there is only ever one of the two to wait for.
     pub(super) fn establish(&mut self, keep_alive: u16, session_timeout: Duration, now: Instant) {
-        self.limit = match keep_alive {
-            0 => Limit::Inactivity(session_timeout),
-            seconds => Limit::KeepAlive(Duration::from_millis(u64::from(seconds) * 1500)),
+        let interval = Duration::from_secs(keep_alive.into());
+        let patience = interval * 3 / 2;
+        self.limit = if keep_alive > 0 && (interval > session_timeout || patience <= session_timeout) {
+            Limit::KeepAlive(patience)
+        } else {
+            Limit::Inactivity(session_timeout)
         };
         self.packet(now);
     }

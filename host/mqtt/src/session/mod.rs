@@ -56,9 +56,9 @@ use inbound::Aliases;
 use outbound::Outbound;
 use subscriptions::Subscriptions;
 
-/// The largest CONNECT, in bytes of remaining length: enough for 1 KiB each of client id, user name, password and will
-/// topic and a will of 12 KiB. A stranger must not fill the buffer that a device may fill.
-const CONNECT_LIMIT: u32 = 16 * 1024;
+/// The largest CONNECT, in bytes of remaining length: the limit of spec 2, also where an operator allows devices more. A
+/// stranger must not fill the buffer that a device may fill.
+const CONNECT_LIMIT: u32 = 65_536;
 
 /// The longest fixed header, in bytes (MQTT5 §2.1).
 const FIXED_HEADER: usize = 5;
