@@ -47,7 +47,7 @@ impl Server {
         stop: CancellationToken,
         progress: impl Fn(&str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&settings.data).with_context(|| format!("data folder {}", settings.data.display()))?;
+        platform::folder::create(&settings.data).with_context(|| format!("data folder {}", settings.data.display()))?;
         // The log registers its meters when it opens.
         admin::metrics::install();
         // What may fail for a silly reason comes first.

@@ -1,8 +1,8 @@
 //! From a folder to a running registry: lock, file, migrations, key, boot counter.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,12 @@ use sqlx::{ConnectOptions, SqlSafeStr, SqliteConnection};
 use tokio::sync::watch;
 
 use super::key::Keys;
-use super::key_file::{KeyFile, sync_folder};
+use super::key_file::KeyFile;
 use super::readers::Readers;
 use super::sql::{Stop, unsigned};
 use super::writer::Writer;
 use super::{Settings, Sqlite};
+use crate::folder;
 use crate::registry::Error;
 use crate::registry::cache::Cache;
 use crate::registry::change::Announcer;
@@ -71,7 +72,7 @@ impl Lock {
     fn take(folder: &Path, file: &Path) -> Result<Self, Error> {
         let path = folder.join("registry.lock");
         let open = || {
-            create_folder(folder)?;
+            folder::create(folder)?;
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)
         };
         let lock = open().map_err(|error| storage(&path, "opening", &error))?;
@@ -91,18 +92,10 @@ impl Drop for Lock {
     }
 }
 
-/// Creates the folder and what is missing above it, durably: what is acknowledged later must not vanish with its folder.
-fn create_folder(folder: &Path) -> io::Result<()> {
-    let missing = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
-    let missing: Vec<_> = missing.collect();
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    missing.into_iter().try_for_each(sync_folder)
-}
-
 /// Makes sure that there is a file which only its owner can read. SQLite gives its side files the same permissions.
 fn create(file: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
-        Ok(_) => sync_folder(file),
+        Ok(_) => folder::sync_name(file),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             fs::set_permissions(file, Permissions::from_mode(0o600))
         }
