@@ -15,6 +15,7 @@ use super::keeper::Keeper;
 use super::meters::Meters;
 use super::recovery::recover;
 use super::segment::Segments;
+use super::settings::{LEAST_SEGMENT, LEAST_SEGMENT_ON_ANY_DISK};
 use super::shared::{Handover, Shared};
 use super::tail::Tail;
 use super::writer::{Job, Order, Writer};
@@ -46,7 +47,7 @@ impl SegmentLog {
     /// The settings do not fit together, somebody else has the folder, or the folder cannot be used; the message names
     /// the file.
     pub fn open(settings: super::Settings) -> Result<Self, OpenError> {
-        settings.check()?;
+        settings.check(LEAST_SEGMENT)?;
         let disk = LocalDisk::open(&settings.dir).map_err(|source| DiskError {
             doing: "opening the event log in",
             file: settings.dir.display().to_string(),
@@ -55,7 +56,7 @@ impl SegmentLog {
         Self::open_on(Arc::new(disk), settings)
     }
 
-    /// The same on another disk; `settings.dir` is not looked at.
+    /// The same on another disk; `settings.dir` is not looked at, and segments may be as small as 16 KiB.
     ///
     /// # Errors
     /// As [`open`](Self::open).
