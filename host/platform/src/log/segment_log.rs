@@ -80,7 +80,7 @@ impl SegmentLog {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn assemble(disk: Arc<dyn Disk>, settings: super::Settings) -> Result<(Self, Writer, Keeper), OpenError> {
-        settings.check()?;
+        settings.check(LEAST_SEGMENT_ON_ANY_DISK)?;
         let lock = disk.lock(LOCK).map_err(|error| match error.kind() {
             std::io::ErrorKind::WouldBlock => OpenError::InUse { file: disk.describe(LOCK) },
             _ => DiskError::new(&*disk, "locking", LOCK, error).into(),
@@ -270,7 +270,11 @@ impl EventLog for SegmentLog {
     }
 
     async fn set_floor(&self, position: Position) {
-        locked(&self.shared.cursors).set_floor(position);
+        let waited_for = locked(&self.shared.cursors).set_floor(position);
+        if waited_for {
+            // There may be room now for a segment that could not be prepared.
+            self.shared.handover.change(|stage| stage.urgent = true);
+        }
         self.moved();
     }
 
