@@ -295,7 +295,7 @@ async fn connections_are_projected() {
     projection.close().await;
 
     // Stored as connected: a later run finds it as one that died with its process.
-    let lost = world.registry.connected_before(state.boot + 1, None, 10).await.unwrap();
+    let lost = world.registry.connected_in_other_runs(state.boot + 1, None, 10).await.unwrap();
     assert_eq!(lost.len(), 1);
     let projection = world.start().await;
     world.append(Body::Disconnected(Disconnected { cause: "client".to_owned(), detail: String::new() })).await;
@@ -303,5 +303,5 @@ async fn connections_are_projected() {
     assert!(!left.connected);
     assert_eq!((left.client_id.as_str(), left.since), ("c", state.since), "also when its row was not in memory");
     projection.close().await;
-    assert!(world.registry.connected_before(state.boot + 1, None, 10).await.unwrap().is_empty());
+    assert!(world.registry.connected_in_other_runs(state.boot + 1, None, 10).await.unwrap().is_empty());
 }

@@ -1,4 +1,4 @@
-//! From a folder to a running registry: lock, file, migrations, key, boot counter.
+//! From a folder to a running registry: lock, file, migrations, key.
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -45,7 +45,7 @@ pub(super) async fn open(folder: &Path, settings: &Settings) -> Result<Sqlite, E
     refuse_newer(&mut db, &file).await?;
     migrate(&mut db).await.map_err(opening)?;
     let key_file = KeyFile::new(folder, &file);
-    let (boot, keys) = start(&mut db, &key_file).await.map_err(opening)?;
+    let keys = start(&mut db, &key_file).await.map_err(opening)?;
     let readers = Readers::open(file.clone(), options).await?;
 
     let (keys, current_keys) = watch::channel(Arc::new(keys));
@@ -61,7 +61,7 @@ pub(super) async fn open(folder: &Path, settings: &Settings) -> Result<Sqlite, E
         lock,
     };
     let queue = writer.start().map_err(|error| storage(&file, "starting the writer", &error))?;
-    Ok(Sqlite { boot, keys: current_keys, cache, changes: announcer.source(), readers, queue })
+    Ok(Sqlite { keys: current_keys, cache, changes: announcer.source(), readers, queue })
 }
 
 /// One process at a time. The lock lies beside the database, because closing any descriptor of the database itself would
@@ -133,16 +133,15 @@ async fn migrate(db: &mut SqliteConnection) -> Result<(), Stop> {
     })
 }
 
-/// Finds the key, records which one it is, and counts the start.
-async fn start(db: &mut SqliteConnection, key_file: &KeyFile) -> Result<(u32, Keys), Stop> {
+/// Finds the key, and records which one it is.
+async fn start(db: &mut SqliteConnection, key_file: &KeyFile) -> Result<Keys, Stop> {
     let id: Option<String> = sqlx::query_scalar("SELECT key_id FROM meta").fetch_one(&mut *db).await?;
     let keys = match id {
         Some(id) => key_file.settle(&id)?,
         None => key_file.create()?,
     };
-    sqlx::query("UPDATE meta SET boot = boot + 1, key_id = $1").bind(keys.id()).execute(&mut *db).await?;
-    let boot: i64 = sqlx::query_scalar("SELECT boot FROM meta").fetch_one(db).await?;
-    Ok((unsigned("meta.boot", boot)?, keys))
+    sqlx::query("UPDATE meta SET key_id = $1").bind(keys.id()).execute(db).await?;
+    Ok(keys)
 }
 
 fn storage(file: &Path, doing: &'static str, error: &io::Error) -> Error {
