@@ -84,7 +84,7 @@ fn mistakes_in_the_settings_file() {
         ),
         ("connect_timeout = 0\n", ":1: connect_timeout: at least 1 expected"),
         ("[event_log]\nsegment_size = \"64 bananas\"\n", ":2: event_log.segment_size: "),
-        ("[event_log]\nsegment_size = \"1 KiB\"\n", ":2: event_log.segment_size: a multiple of 4096 from 16384 to "),
+        ("[event_log]\nsegment_size = \"1 KiB\"\n", ":2: event_log.segment_size: a multiple of 4096 from 262144 to "),
         (
             "[event_log]\n\nretention_size = \"1 MiB\"\n",
             ":3: event_log.retention_size: at least 3 segments, 201326592 expected, got 1048576",

@@ -26,7 +26,7 @@ struct Round {
 fn killed_at_any_moment() {
     // How many more acknowledgements until the end; small segments, so that some ends hit the change of segments.
     const MOMENTS: [u64; 12] = [1, 40, 3, 250, 17, 600, 90, 2, 333, 150, 5, 75];
-    let options = Options::new().set("event_log.segment_size=64 KiB").set("event_log.retention_size=256 MiB");
+    let options = Options::new().set("event_log.segment_size=256 KiB").set("event_log.retention_size=256 MiB");
     let mut gateway = Gateway::start(options);
     let tokens = DEVICES.map(|device| gateway.device(device));
     let witness = gateway.device("witness");
@@ -100,7 +100,7 @@ fn a_torn_tail_is_cut_and_nothing_before_it() {
         ("the beginning of another commit", |bytes, end| bytes.copy_within(end - BLOCK..end - BLOCK + 100, end)),
         ("the last commit written in part", |bytes, end| bytes[end - BLOCK + 100..end].fill(0)),
     ];
-    let mut gateway = Gateway::start(Options::new().set("event_log.segment_size=64 KiB"));
+    let mut gateway = Gateway::start(Options::new().set("event_log.segment_size=256 KiB"));
     let token = gateway.device("d1");
     let mut expected = Vec::new();
     for (row, (what, damage)) in (0_u64..).zip(rows) {

@@ -16,7 +16,7 @@ use tidegate_tests::wait::{until, until_true};
 use tidegate_tests::{Client, Gateway, Options, Version};
 
 /// So small that a few messages need another one.
-const SEGMENT: &str = "event_log.segment_size=64 KiB";
+const SEGMENT: &str = "event_log.segment_size=256 KiB";
 /// How long nothing must be heard of a gateway that does not listen.
 const SILENCE: Duration = Duration::from_millis(300);
 
@@ -195,7 +195,7 @@ fn a_start_at_the_limit_waits_for_the_reader() {
 }
 
 fn at_a_limit() -> Options {
-    Options::new().set(SEGMENT).set("event_log.retention_size=192 KiB").set("event_log.disk_limit=320 KiB")
+    Options::new().set(SEGMENT).set("event_log.retention_size=768 KiB").set("event_log.disk_limit=1280 KiB")
 }
 
 /// Design §6: a cursor that says `hold` keeps segments; at `disk_limit` intake stops, and goes on when the reader has
@@ -203,13 +203,13 @@ fn at_a_limit() -> Options {
 #[test]
 fn a_reader_that_holds_the_log_to_its_limit() {
     let options =
-        Options::new().set(SEGMENT).set("event_log.retention_size=192 KiB").set("event_log.disk_limit=320 KiB");
+        Options::new().set(SEGMENT).set("event_log.retention_size=768 KiB").set("event_log.disk_limit=1280 KiB");
     let gateway = Gateway::start(options);
     let held = gateway.api().put("/api/v1/cursors/slow", json!({ "policy": "hold" })).ok();
     let mut cursor = held["cursor"].as_str().unwrap().to_owned();
     let talker = Client::connect(&gateway, Version::V5, &gateway.device("talker"));
     let steady = Steady::start(&gateway, &gateway.device("steady"));
-    let stopped = Stopped::wait(&gateway, talker, &["disk limit of 327680 bytes", "slow"]);
+    let stopped = Stopped::wait(&gateway, talker, &["disk limit of 1310720 bytes", "slow"]);
     let mut read: Vec<Value> = Vec::new();
     let mut read_on = |read: &mut Vec<Value>| {
         let page = gateway.api().get(&format!("/api/v1/events?cursor={cursor}&limit=1000")).ok();

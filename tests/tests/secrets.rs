@@ -93,7 +93,7 @@ fn live_through(gateway: &Gateway) {
         answer.problem(status);
         assert_clean(&answer.body, path);
     }
-    let said = gateway.cli(&["--api-token", wrong_admin, "device", "list"]).failed();
+    let said = gateway.cli(&["device", "list", "--api-token", wrong_admin]).failed();
     assert_clean(&said, "the command line");
     api.put("/api/v1/devices/d3/credentials", json!({ "type": "ACCESS_TOKEN", "token": other_token })).ok();
     Client::connect(gateway, Version::V5, other_token).leave();

@@ -20,7 +20,7 @@ fn traced(options: Options) -> Proof {
     assert_installed("strace");
     let folder = TempDir::with_prefix("tidegate-trace-").unwrap();
     let output = folder.path().join("trace");
-    let options = options.set("event_log.segment_size=64 KiB").set("event_log.retention_size=1 MiB");
+    let options = options.set("event_log.segment_size=256 KiB").set("event_log.retention_size=1 MiB");
     let mut gateway = Gateway::start(options.under(&tracer(output.to_str().unwrap())));
     let tokens: Vec<_> = (0..DEVICES).map(|device| gateway.device(&format!("d{device}"))).collect();
     std::thread::scope(|scope| {

@@ -8,7 +8,7 @@ use anyhow::Context;
 use model::{Body, Origin, event};
 use platform::log::{self, EventLog, SegmentLog};
 use platform::projection::{self, Projection};
-use platform::registry::{self, ChangeKind, DeviceKey, Notice, Registry, Sqlite};
+use platform::registry::{self, ChangeKind, DeviceKey, MAX_PAGE, Notice, Registry, Sqlite};
 use plugins::{Engine, EngineSettings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use crate::admin;
 use crate::config::Settings;
 use crate::config::settings::Switch;
-use crate::gateway::Gateway;
+use crate::gateway::{self, Gateway};
+use crate::listen;
 use crate::profile::build::Builder;
 use crate::profile::reload;
 use crate::sessions::Order;
 use crate::worker::Worker;
-use crate::{events, listen};
 
 /// A gateway that runs.
 pub struct Server {
@@ -47,7 +47,7 @@ impl Server {
         stop: CancellationToken,
         progress: impl Fn(&str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&settings.data).with_context(|| format!("data folder {}", settings.data.display()))?;
+        platform::folder::create(&settings.data).with_context(|| format!("data folder {}", settings.data.display()))?;
         // Whoever counts asks for its counters when it is made, and what it asks for before this counts nothing.
         admin::metrics::install();
         // What may fail for a silly reason comes first.
@@ -92,7 +92,7 @@ impl Server {
         // Before anything is appended: a log without room says so here, and a reader that holds it can move on.
         let api =
             tokio::spawn(admin::serve(gateway.clone(), projection.clone(), metrics.clone(), token, admin_listener));
-        end_lost_sessions(&gateway).await?;
+        end_lost_sessions(&*gateway.registry, &*gateway.log).await?;
 
         let threads = gateway.settings.worker_threads();
         let workers = (0..threads).map(|index| Worker::start(gateway.clone(), index)).collect::<Result<Vec<_>, _>>()?;
@@ -137,27 +137,32 @@ impl Server {
     }
 }
 
-/// Connections that were open when an earlier run died ended with it, but nobody said so (design §6).
-async fn end_lost_sessions(gateway: &Gateway) -> anyhow::Result<()> {
-    const PAGE: usize = 1000;
-    let boot = gateway.log.boot();
+/// Connections that were open when an earlier run died ended with it, but nobody said so (design §6). Nobody is served
+/// before this has ended, so each page costs one look-up for each tenant and one commit.
+async fn end_lost_sessions(registry: &dyn Registry, log: &dyn EventLog) -> anyhow::Result<()> {
     let mut after = None;
     loop {
-        let lost = gateway.registry.connected_before(boot, after, PAGE).await?;
+        let lost = registry.connected_in_other_runs(log.boot(), after, MAX_PAGE).await?;
         let Some(last) = lost.last() else { return Ok(()) };
         after = Some((last.tenant, last.device));
-        let count = lost.len();
-        for row in lost {
-            let device = gateway.registry.devices(row.tenant, &[DeviceKey::Id(row.device)]).await?;
-            let Some(device) = device.into_iter().flatten().next() else { continue };
-            let origin = Origin { tenant: row.tenant, device: row.device, name: device.name, profile: device.profile };
-            let body = Body::Disconnected(event::Disconnected {
-                cause: "gateway-restarted".to_owned(),
-                detail: "the gateway stopped without closing this connection".to_owned(),
-            });
-            events::record(&*gateway.log, &Arc::new(origin), body).await?;
+        let mut batch = log.batch();
+        // They are ordered by tenant.
+        for rows in lost.chunk_by(|a, b| a.tenant == b.tenant) {
+            let Some(tenant) = rows.first().map(|row| row.tenant) else { continue };
+            let keys: Vec<_> = rows.iter().map(|row| DeviceKey::Id(row.device)).collect();
+            for device in registry.devices(tenant, &keys).await?.into_iter().flatten() {
+                let origin = Origin { tenant, device: device.id, name: device.name, profile: device.profile };
+                let body = Body::Disconnected(event::Disconnected {
+                    cause: "gateway-restarted".to_owned(),
+                    detail: "the gateway stopped without closing this connection".to_owned(),
+                });
+                batch.message().event(&Arc::new(origin), gateway::now(), None, body);
+            }
         }
-        if count < PAGE {
+        let messages = batch.messages();
+        let appended = log.append(batch.finish()).await?;
+        (0..messages).try_for_each(|message| appended.result(message).map_err(|it| anyhow::anyhow!("{it}")))?;
+        if lost.len() < MAX_PAGE {
             return Ok(());
         }
     }
@@ -231,5 +236,59 @@ async fn stop_on_failed_log(gateway: Arc<Gateway>) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         gateway.stop.cancel();
         return;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{TenantId, Timestamp};
+    use platform::log::{Item, Limits, MemoryLog, Position};
+    use platform::registry::{Connectivity, Flush, Memory, NewDevice};
+
+    #[tokio::test]
+    async fn lost_sessions_are_ended_a_page_at_a_time() {
+        let (registry, log) = (Memory::new(), MemoryLog::new());
+        let device = |number| NewDevice {
+            name: format!("device {number}"),
+            profile: "default".to_owned(),
+            gateway: false,
+            credential: None,
+            created: Timestamp(0),
+        };
+        let created = registry.create_devices(TenantId::DEFAULT, (0..1500).map(device).collect()).await;
+        let connected = created.into_iter().map(|created| Connectivity {
+            tenant: TenantId::DEFAULT,
+            device: created.unwrap().device.id,
+            connected: true,
+            boot: log.boot() + 7,
+            client_id: "c".to_owned(),
+            since: Timestamp(1),
+            last_change: Timestamp(1),
+        });
+        let flush = Flush { connectivity: connected.collect(), ..Flush::default() };
+        registry.store_projection(flush).await.unwrap();
+
+        // Each commit can be seen.
+        log.delay(Duration::from_millis(5));
+        let mut committed = log.committed();
+        let commits = tokio::spawn(async move {
+            let mut ends = Vec::new();
+            while ends.last() != Some(&Position(1500)) {
+                committed.changed().await.unwrap();
+                ends.push(*committed.borrow_and_update());
+            }
+            ends
+        });
+        end_lost_sessions(&registry, &log).await.unwrap();
+        assert_eq!(commits.await.unwrap(), [Position(1000), Position(1500)]);
+
+        let page = log.read(Position(1499), Limits::default()).await.unwrap();
+        let last = page.items().next();
+        assert!(
+            matches!(&last, Some(Item::Event { event, .. }) if event.origin.name == "device 1499"
+                && matches!(&event.body, Body::Disconnected(left) if left.cause == "gateway-restarted")),
+            "{last:?}"
+        );
     }
 }

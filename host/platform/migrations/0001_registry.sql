@@ -4,13 +4,12 @@
 CREATE TABLE meta (
     only_row         INTEGER NOT NULL PRIMARY KEY CHECK (only_row = 1),
     format           INTEGER NOT NULL,  -- raised by a migration that older programs could not live with
-    boot             INTEGER NOT NULL,  -- how often the registry was opened
     next_device      INTEGER NOT NULL,  -- device ids are counted up and never used again
     key_id           TEXT,              -- which key the credentials are written with
     applied_position TEXT               -- up to where the event log is projected into the tables below
 ) STRICT;
 
-INSERT INTO meta (only_row, format, boot, next_device) VALUES (1, 1, 0, 1);
+INSERT INTO meta (only_row, format, next_device) VALUES (1, 1, 1);
 
 CREATE TABLE tenants (
     id   INTEGER NOT NULL PRIMARY KEY,
@@ -66,7 +65,7 @@ CREATE TABLE connectivity (
     tenant      INTEGER NOT NULL,
     device      INTEGER NOT NULL,
     connected   INTEGER NOT NULL,
-    boot        INTEGER NOT NULL,       -- the run that saw the last change
+    boot        INTEGER NOT NULL,       -- the run that saw the last change, as the event log counts
     client_id   TEXT NOT NULL,
     since       INTEGER NOT NULL,
     last_change INTEGER NOT NULL,

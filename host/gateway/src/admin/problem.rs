@@ -3,6 +3,7 @@
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use platform::projection::Unavailable;
 use platform::registry::{Blame, Error};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -83,6 +84,16 @@ impl From<Error> for Problem {
                 tracing::error!("registry: {detail}");
                 Self::unavailable(detail)
             }
+        }
+    }
+}
+
+impl From<Unavailable> for Problem {
+    fn from(error: Unavailable) -> Self {
+        match error {
+            Unavailable::Registry(error) => error.into(),
+            // Whoever has the trouble reports it.
+            Unavailable::Behind(_) | Unavailable::Ended => Self::unavailable(error.to_string()),
         }
     }
 }

@@ -75,6 +75,8 @@ pub enum CursorError {
 pub(crate) struct Cursors {
     /// What the projection has applied, once it has said so.
     floor: Option<Marked>,
+    /// Whether the floor is from an earlier run, and the projection has not said yet where it stands in this one.
+    unconfirmed: bool,
     named: BTreeMap<String, Named>,
     /// Whether memory is ahead of the file.
     dirty: bool,
@@ -124,6 +126,7 @@ impl Cursors {
             let policy = match (kind, words.next()) {
                 (Some("floor"), None) => {
                     cursors.floor = Some(mark);
+                    cursors.unconfirmed = true;
                     continue;
                 }
                 (Some("hold"), Some(name)) => (Policy::Hold, name),
@@ -161,14 +164,21 @@ impl Cursors {
         Ok(())
     }
 
-    /// Moves the floor forward; the first call brings it into being.
-    pub(crate) fn set_floor(&mut self, to: Position) {
+    /// Moves the floor forward; the first call of a run sets it, also back: the registry may have been restored or
+    /// replaced since. `true` if retention waited for this.
+    pub(crate) fn set_floor(&mut self, to: Position) -> bool {
+        let confirms = std::mem::take(&mut self.unconfirmed);
         let floor = self.floor.get_or_insert_with(|| {
             self.dirty = true;
             Marked::at(to.0)
         });
+        if confirms {
+            self.dirty |= to.0 != floor.position;
+            *floor = Marked { position: to.0, durable: floor.durable.min(to.0) };
+        }
         self.dirty |= to.0 > floor.position;
         floor.position = floor.position.max(to.0);
+        confirms
     }
 
     /// The reader of this cursor missed so many positions.
@@ -207,7 +217,8 @@ impl Cursors {
     /// The snapshot is in the file.
     pub(crate) fn stored(&mut self, snapshot: &Snapshot) {
         if let (Some(floor), Some(stored)) = (&mut self.floor, snapshot.floor) {
-            floor.durable = stored;
+            // It may have been set back meanwhile.
+            floor.durable = stored.min(floor.position);
         }
         for (name, &stored) in &snapshot.named {
             // A cursor that was unregistered and registered again meanwhile may be behind what was stored.
@@ -244,6 +255,9 @@ impl Cursors {
     pub(crate) fn held(&self) -> Option<(Position, String)> {
         let holding = self.named.iter().filter(|(_, named)| named.policy == Policy::Hold);
         let marks = holding.map(|(name, named)| (named.mark, format!("cursor {name:?}")));
+        if self.unconfirmed {
+            return Some((Position(0), "the projection, which has not said yet how far it is,".to_owned()));
+        }
         let floor = self.floor.map(|mark| (mark, "the projection".to_owned()));
         marks.chain(floor).map(|(mark, who)| (Position(mark.durable), who)).min_by_key(|(position, _)| *position)
     }
@@ -293,9 +307,40 @@ mod tests {
         assert_eq!(cursors.held(), Some((Position(20), "the projection".to_owned())));
         assert_eq!(cursors.highest(), 70);
 
-        let restored = Cursors::parse(&cursors.snapshot().unwrap().contents).unwrap();
+        let mut restored = Cursors::parse(&cursors.snapshot().unwrap().contents).unwrap();
         assert_eq!(restored.list(), cursors.list());
+        assert!(restored.set_floor(Position(20)));
         assert_eq!(held(&restored), Some(Position(20)));
+        assert!(cursors.snapshot().is_none(), "nothing new to write");
+    }
+
+    /// The registry may have been restored from a backup, or replaced: then it needs what an earlier run did not.
+    #[test]
+    fn the_floor_of_an_earlier_run_counts_for_nothing_until_it_is_confirmed() {
+        let held = |cursors: &Cursors| cursors.held().map(|(position, _)| position);
+        let mut before = Cursors::default();
+        assert!(!before.set_floor(Position(50)), "nothing waited for it");
+        let contents = before.snapshot().unwrap().contents;
+
+        let mut cursors = Cursors::parse(&contents).unwrap();
+        assert_eq!(held(&cursors), Some(Position(0)));
+        let snapshot = {
+            cursors.register("other", Policy::Gap, Position(60)).unwrap();
+            cursors.snapshot().unwrap()
+        };
+        assert!(cursors.set_floor(Position(7)));
+        cursors.stored(&snapshot);
+        assert_eq!(held(&cursors), Some(Position(7)), "what was being stored is of the earlier run");
+        assert!(!cursors.set_floor(Position(5)));
+        assert_eq!(held(&cursors), Some(Position(7)), "later calls only move on");
+        assert!(!cursors.set_floor(Position(70)));
+        let snapshot = cursors.snapshot().unwrap();
+        cursors.stored(&snapshot);
+        assert_eq!(held(&cursors), Some(Position(70)));
+
+        let mut cursors = Cursors::parse(&contents).unwrap();
+        assert!(cursors.set_floor(Position(50)));
+        assert_eq!(held(&cursors), Some(Position(50)));
         assert!(cursors.snapshot().is_none(), "nothing new to write");
     }
 

@@ -174,9 +174,10 @@ impl Keeper {
         })
     }
 
-    /// Size of all segments in bytes, the prepared one included.
+    /// Size of all segments in bytes, the prepared one and the one to be prepared included.
     fn used(&self, stage: &Stage, segments: &Segments) -> u64 {
-        segments.bytes() + if stage.spare.is_some() { self.shared.settings.segment_bytes } else { 0 }
+        let empty = u64::from(stage.spare.is_some()) + u64::from(self.reusable.is_some());
+        segments.bytes() + empty * self.shared.settings.segment_bytes
     }
 
     /// Removes a file, durably: older segments never come back after younger ones are gone.
@@ -195,10 +196,23 @@ impl Keeper {
         self.next_number += 1;
         let disk = &*self.shared.disk;
         let new_name = name.to_string();
-        let opened =
-            disk.rename(&file, &new_name).and_then(|()| disk.sync_folder()).and_then(|()| disk.open(&new_name));
-        let file = opened.map_err(|error| DiskError::new(disk, "preparing", &new_name, error))?;
-        Ok(Spare { name, file })
+        let mut lies_as = file;
+        let opened = disk
+            .rename(&lies_as, &new_name)
+            .and_then(|()| {
+                lies_as.clone_from(&new_name);
+                disk.sync_folder()
+            })
+            .and_then(|()| disk.open(&new_name));
+        match opened {
+            Ok(file) => Ok(Spare { name, file }),
+            Err(error) => {
+                let error = DiskError::new(disk, "preparing", &new_name, error);
+                // It still takes its space, and is what the next attempt needs.
+                self.reusable = Some(lies_as);
+                Err(error.into())
+            }
+        }
     }
 
     /// A file of full size for the next segment: one that lies about, the oldest segment, or a new one.

@@ -1,9 +1,9 @@
 //! A folder of the local file system.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, Mode, OFlags};
@@ -49,12 +49,7 @@ impl LocalDisk {
     /// As [`open`](Self::open).
     pub fn buffered(folder: impl Into<PathBuf>) -> io::Result<Self> {
         let folder = folder.into();
-        if !folder.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-            // Joining "" or a bare name: the folder it is in has a name too.
-            let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(parent)?.sync_all()?;
-        }
+        crate::folder::create(&folder)?;
         Ok(Self { folder, direct: false })
     }
 

@@ -143,7 +143,9 @@ pub trait EventLog: Send + Sync + 'static {
     async fn cursors(&self) -> Vec<CursorStatus>;
 
     /// Retention must never pass this position, which the projection has applied durably. To be called once before the
-    /// first append and then whenever the projection has moved on; never moves back.
+    /// first append and then whenever the projection has moved on. The first call of a run counts whatever an earlier
+    /// run has said, because the registry may have been restored from a backup: until then a log that has had a
+    /// projection removes nothing. Later calls never move back.
     async fn set_floor(&self, position: Position);
 
     /// Takes no more events, writes what is queued, stores the cursors, and lets go of the storage.

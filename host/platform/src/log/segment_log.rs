@@ -15,6 +15,7 @@ use super::keeper::Keeper;
 use super::meters::Meters;
 use super::recovery::recover;
 use super::segment::Segments;
+use super::settings::LEAST_SEGMENT_ON_ANY_DISK;
 use super::shared::{Handover, Shared};
 use super::tail::Tail;
 use super::writer::{Job, Order, Writer};
@@ -55,7 +56,7 @@ impl SegmentLog {
         Self::open_on(Arc::new(disk), settings)
     }
 
-    /// The same on another disk; `settings.dir` is not looked at.
+    /// The same on another disk; `settings.dir` is not looked at, and segments may be as small as 16 KiB.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -79,7 +80,7 @@ impl SegmentLog {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn assemble(disk: Arc<dyn Disk>, settings: super::Settings) -> Result<(Self, Writer, Keeper), OpenError> {
-        settings.check()?;
+        settings.check_from(LEAST_SEGMENT_ON_ANY_DISK)?;
         let lock = disk.lock(LOCK).map_err(|error| match error.kind() {
             std::io::ErrorKind::WouldBlock => OpenError::InUse { file: disk.describe(LOCK) },
             _ => DiskError::new(&*disk, "locking", LOCK, error).into(),
@@ -269,7 +270,11 @@ impl EventLog for SegmentLog {
     }
 
     async fn set_floor(&self, position: Position) {
-        locked(&self.shared.cursors).set_floor(position);
+        let waited_for = locked(&self.shared.cursors).set_floor(position);
+        if waited_for {
+            // There may be room now for a segment that could not be prepared.
+            self.shared.handover.change(|stage| stage.urgent = true);
+        }
         self.moved();
     }
 

@@ -9,6 +9,11 @@ use super::disk::BLOCK;
 const MIB: u64 = 1024 * 1024;
 /// Fewer segments leave nothing to remove: one is written, one is prepared, one is kept.
 const LEAST_SEGMENTS: u64 = 3;
+/// The smallest segment of an operator's log: four times the default size limit of a message, which as events may take up
+/// to about two and a half times its size and would be refused for ever in a smaller one.
+pub(crate) const LEAST_SEGMENT: u64 = MIB / 4;
+/// The smallest segment that works at all: tests meet its limits soon.
+pub(crate) const LEAST_SEGMENT_ON_ANY_DISK: u64 = 4 * BLOCK as u64;
 
 /// Settings of a [`SegmentLog`](super::SegmentLog).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,14 +22,14 @@ pub struct Settings {
     pub dir: PathBuf,
     /// The number of this node, part of every event id. 0 on a single node.
     pub node: u16,
-    /// Size of a segment file in bytes: a multiple of 4096, 16 KiB to 1 GiB. Retention removes whole segments, and a
-    /// segment's share of the space is taken when it is prepared. Default 64 MiB.
+    /// Size of a segment file in bytes: a multiple of 4096, 256 KiB to 1 GiB. No event can be larger than a segment.
+    /// Retention removes whole segments, and a segment's share of the space is taken when it is prepared. Default 64 MiB.
     pub segment_bytes: u64,
     /// How much of the disk the log should take, in bytes, at least three segments. Beyond it the oldest segments go,
     /// unless somebody holds them. Default 1 GiB.
     pub retention_bytes: u64,
-    /// Segments go when all their records are older (at least 1 second), unless somebody holds them. An eighth of it is the longest that one
-    /// segment collects records while records come. Default 7 days.
+    /// Segments go when all their records are older (at least 1 second), unless somebody holds them. An eighth of it is the
+    /// longest that one segment collects records while records come. Default 7 days.
     pub retention_age: Duration,
     /// How much of the disk the log may take, in bytes, at least `retention_bytes`. When held segments fill it, intake
     /// stops until their holders have moved on. Default 4 GiB.
@@ -59,15 +64,16 @@ impl Settings {
     /// # Errors
     /// [`OpenError::Setting`], which names the setting.
     pub fn check(&self) -> Result<(), OpenError> {
+        self.check_from(LEAST_SEGMENT)
+    }
+
+    pub(crate) fn check_from(&self, least_segment: u64) -> Result<(), OpenError> {
         let Self { segment_bytes, retention_bytes, retention_age, disk_limit, queue_batches, queue_bytes, .. } = *self;
         let block = BLOCK as u64;
         let wrong = |setting, expected: String, got: u64| Err(OpenError::Setting { setting, expected, got });
-        if !(4 * block..=1024 * MIB).contains(&segment_bytes) || segment_bytes % block != 0 {
-            return wrong(
-                "segment_bytes",
-                format!("a multiple of {block} from {} to {}", 4 * block, 1024 * MIB),
-                segment_bytes,
-            );
+        if !(least_segment..=1024 * MIB).contains(&segment_bytes) || segment_bytes % block != 0 {
+            let expected = format!("a multiple of {block} from {least_segment} to {}", 1024 * MIB);
+            return wrong("segment_bytes", expected, segment_bytes);
         }
         if retention_bytes < LEAST_SEGMENTS * segment_bytes {
             let least = LEAST_SEGMENTS * segment_bytes;
@@ -98,8 +104,8 @@ mod tests {
         let good = || Settings::new("/x");
         assert!(good().check().is_ok());
         let table = [
-            ("segment_bytes", Settings { segment_bytes: 4096, ..good() }),
-            ("segment_bytes", Settings { segment_bytes: 65_537, ..good() }),
+            ("segment_bytes", Settings { segment_bytes: LEAST_SEGMENT - 4096, ..good() }),
+            ("segment_bytes", Settings { segment_bytes: MIB + 1, ..good() }),
             ("segment_bytes", Settings { segment_bytes: 2048 * MIB, ..good() }),
             ("retention_bytes", Settings { retention_bytes: 128 * MIB, ..good() }),
             ("disk_limit", Settings { disk_limit: 512 * MIB, ..good() }),
@@ -111,5 +117,13 @@ mod tests {
             let error = settings.check().unwrap_err().to_string();
             assert!(error.contains(setting) && error.contains("expected"), "{error}");
         }
+    }
+
+    /// A message of the default size limit, 64 KiB, fits even if its events take several times as much.
+    #[test]
+    fn the_smallest_segment_takes_the_largest_message() {
+        let record = crate::log::format::payload_limit(LEAST_SEGMENT);
+        assert!(record >= 3 * 64 * 1024, "{record}");
+        assert!(Settings { segment_bytes: LEAST_SEGMENT, ..Settings::new("/x") }.check().is_ok());
     }
 }

@@ -123,20 +123,29 @@ impl Writer {
             if self.frame.pieces.is_empty() && !self.fill() {
                 return if self.closing { Progress::Ended } else { Progress::Idle };
             }
-            let Some(active) = self.active.as_mut().filter(|active| {
-                let fits = active.offset + self.frame.buffer.frame_bytes() <= active.segment.length;
-                fits && !is_old(active.segment.first_time(), now, &self.shared)
-            }) else {
-                if self.begin_segment() {
-                    continue;
-                }
+            if !self.may_go_on(now) && !self.begin_segment() {
                 return Progress::NeedsSegment;
-            };
+            }
+            let Some(active) = self.active.as_mut() else { return Progress::NeedsSegment };
             if let Err(error) = self.frame.commit(active, &self.shared, now) {
                 self.shared.fail(&error.to_string());
             }
         }
         Progress::Ended
+    }
+
+    /// Whether the frame goes into the segment that is being written.
+    fn may_go_on(&self, now: Timestamp) -> bool {
+        let Some(active) = self.active.as_ref().filter(|_| self.has_room()) else { return false };
+        // Age alone is no reason to stop intake when there cannot be another segment.
+        let alone = || self.shared.handover.look(|stage| stage.spare.is_none() && stage.blocked.is_some());
+        !is_old(active.segment.first_time(), now, &self.shared) || alone()
+    }
+
+    /// Whether the frame fits into the segment that is being written.
+    fn has_room(&self) -> bool {
+        let end = |active: &Active| active.offset + self.frame.buffer.frame_bytes();
+        self.active.as_ref().is_some_and(|active| end(active) <= active.segment.length)
     }
 
     /// Takes everything off the queue.
@@ -199,12 +208,14 @@ impl Writer {
     /// Waits for the keeper; `false` when there is nothing left to wait for.
     fn wait_for_segment(&self) -> bool {
         let shared = &self.shared;
+        let has_room = self.has_room();
         let found = shared.handover.wait(|stage| {
             if shared.has_failed() {
                 return Look::Found(false);
             }
             match (&stage.spare, &stage.blocked) {
                 (Some(_), _) => Look::Found(true),
+                (None, Some(_)) if has_room => Look::Found(true),
                 (None, Some(_)) if stage.closing => Look::Found(false),
                 (None, Some(reason)) => {
                     shared.enter(State::Waiting(Arc::clone(reason)));

@@ -46,9 +46,6 @@ pub use sqlite::{Settings, Sqlite};
 /// item was carried out. **Reads** see every write that was answered before they began.
 #[async_trait]
 pub trait Registry: Send + Sync {
-    /// Which run of the host this is: counted up durably whenever the registry is opened, from 1.
-    fn boot(&self) -> u32;
-
     /// A listener for everything that changes from now on. A notice is there before its change is answered.
     fn changes(&self) -> Changes;
 
@@ -144,12 +141,13 @@ pub trait Registry: Send + Sync {
         devices: &[DeviceId],
     ) -> Result<Vec<Option<Connectivity>>, Error>;
 
-    /// States that say connected and come from a run before `boot`, over all tenants, ordered by tenant and device:
-    /// at most `limit` (1 to 1,000) after the given one. These connections died with their process.
+    /// States that say connected and come from another run than this one, over all tenants, ordered by tenant and device:
+    /// at most `limit` (1 to 1,000) after the given one. These connections died with their process. Any other: when the
+    /// log was replaced, its runs are counted from 1 again.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a limit out of range.
-    async fn connected_before(
+    async fn connected_in_other_runs(
         &self,
         boot: u32,
         after: Option<(TenantId, DeviceId)>,

@@ -36,7 +36,7 @@ pub struct Connectivity {
     pub device: DeviceId,
     /// Whether it is connected now, or was when the process of `boot` died.
     pub connected: bool,
-    /// The run of the host that saw the last change ([`boot`](super::Registry::boot)).
+    /// The run that saw the last change, as the event log counts them ([`boot`](crate::log::EventLog::boot)).
     pub boot: u32,
     /// The client identifier of the last connection.
     pub client_id: String,

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use model::Timestamp;
 use tidegate_platform::log::{AppendError, Appended, EventLog, Limits, LocalDisk, Position, SegmentLog, Settings};
 
-use crate::events::{batch, body, keeping, number, number_of, origin, read_all};
+use crate::events::{batch, body, keeping, number, number_of, open_small, origin, read_all};
 use crate::sim_disk::{Failing, SimDisk};
 
 type Append<'a> = Pin<Box<dyn Future<Output = Result<Appended, AppendError>> + Send + 'a>>;
@@ -125,7 +125,7 @@ fn threads_keep_their_order_and_a_follower_sees_everything_once() {
     const EACH: u64 = 500;
     let folder = tempfile::tempdir().unwrap();
     // A tail so small that the follower reads from the disk now and then.
-    let log = Arc::new(SegmentLog::open(Settings { tail_bytes: 2000, ..keeping(folder.path()) }).unwrap());
+    let log = Arc::new(open_small(Settings { tail_bytes: 2000, ..keeping(folder.path()) }).unwrap());
     let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
     let followed = std::thread::scope(|scope| {
         let follower = scope.spawn(|| {

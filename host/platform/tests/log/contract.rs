@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidegate_platform::log::contract::{Keep, verify};
 use tidegate_platform::log::{LocalDisk, MemoryLog, SegmentLog, Settings};
 
-use crate::events::small;
+use crate::events::{open_small, small};
 use crate::sim_disk::SimDisk;
 
 fn settings(folder: &std::path::Path, keep: Keep) -> Settings {
@@ -30,7 +30,7 @@ async fn the_log_on_a_disk_keeps_the_contract() {
     let logs = std::cell::Cell::new(0);
     verify(async |keep| {
         logs.set(logs.get() + 1);
-        SegmentLog::open(settings(&folder.path().join(logs.get().to_string()), keep)).unwrap()
+        open_small(settings(&folder.path().join(logs.get().to_string()), keep)).unwrap()
     })
     .await;
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use model::event::DeadLetter;
 use model::{Body, DeviceId, EventId, Origin, TenantId, Timestamp};
-use tidegate_platform::log::{Batch, EventLog, Gap, Item, Limits, Position, ReadError, SegmentLog, Settings};
+use tidegate_platform::log::{
+    Batch, EventLog, Gap, Item, Limits, LocalDisk, OpenError, Position, ReadError, SegmentLog, Settings,
+};
 
 pub(crate) fn origin() -> Arc<Origin> {
     Arc::new(Origin {
@@ -48,6 +50,12 @@ pub(crate) fn number_of(body: &Body) -> u64 {
         Body::DeadLetter(letter) => u64::from_le_bytes(letter.payload[..8].try_into().unwrap()),
         other => panic!("{other:?}"),
     }
+}
+
+/// Opens a log in a folder with segments smaller than an operator may have.
+pub(crate) fn open_small(settings: Settings) -> Result<SegmentLog, OpenError> {
+    let disk = LocalDisk::open(&settings.dir).unwrap();
+    SegmentLog::open_on(Arc::new(disk), settings)
 }
 
 /// The smallest log there can be: segments of four blocks, at most 8 of them.

@@ -3,13 +3,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use tidegate_platform::log::{
     AppendError, Appended, CursorError, EventLog, LocalDisk, OpenError, Policy, Position, SegmentLog, Settings, Start,
     State,
 };
 
-use crate::events::{keeping, number, read_all, small};
+use crate::events::{keeping, number, open_small, read_all, small};
 use crate::sim_disk::{Failing, SimDisk};
 
 type Append<'a> = Pin<Box<dyn Future<Output = Result<Appended, AppendError>> + Send + 'a>>;
@@ -116,6 +117,42 @@ async fn a_full_disk_makes_appends_wait_until_there_is_space() {
     log.close().await;
 }
 
+/// The same with threads: the writer that has begun to wait for another segment goes on in the old one.
+#[tokio::test]
+async fn age_alone_does_not_stop_intake_on_a_full_disk() {
+    let disk = SimDisk::new();
+    let settings = Settings { retention_age: Duration::from_secs(1), ..settings() };
+    disk.set_space(Some(settings.segment_bytes + 4096));
+    let log = SegmentLog::open_on(Arc::new(disk.clone()), settings).unwrap();
+    for record in 0..3 {
+        let append = log.append(number(&log, record));
+        // Long, and only for a log that would wait for ever.
+        tokio::time::timeout(Duration::from_secs(30), append).await.unwrap().unwrap();
+        // More than an eighth of the retention age.
+        tokio::time::sleep(Duration::from_millis(130)).await;
+    }
+    assert_eq!((log.end(), disk.segments().len()), (Position(3), 1));
+    assert_eq!(*log.state().borrow(), State::Running);
+    log.close().await;
+}
+
+/// A file that was taken off the list to be used again is used by the next attempt, and counts until then.
+#[tokio::test]
+async fn a_segment_that_could_not_be_prepared_for_lack_of_space_is_not_lost() {
+    let disk = SimDisk::new();
+    let log = SegmentLog::open_on(Arc::new(disk.clone()), small(std::path::Path::new("sim"))).unwrap();
+    for record in 0..200 {
+        if record % 20 == 10 {
+            disk.fail_next(Failing::SyncFolderForSpace);
+        }
+        log.append(number(&log, record)).await.unwrap();
+    }
+    log.close().await;
+    assert!(disk.counts().full_folders > 5, "{:?}", disk.counts());
+    assert!(disk.counts().created <= 5, "{:?}", disk.counts());
+    assert!(disk.segments().len() <= 6, "{:?}", disk.segments());
+}
+
 #[tokio::test]
 async fn a_log_that_waits_for_space_can_be_closed() {
     let disk = SimDisk::new();
@@ -149,13 +186,13 @@ async fn cursors_that_cannot_be_stored_say_so_and_are_stored_later() {
 #[tokio::test]
 async fn one_log_per_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let log = SegmentLog::open(small(folder.path())).unwrap();
-    let error = SegmentLog::open(small(folder.path())).err().unwrap();
+    let log = open_small(small(folder.path())).unwrap();
+    let error = open_small(small(folder.path())).err().unwrap();
     assert!(matches!(error, OpenError::InUse { .. }));
     assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
     log.append(number(&log, 0)).await.unwrap();
     log.close().await;
-    let log = SegmentLog::open(small(folder.path())).unwrap();
+    let log = open_small(small(folder.path())).unwrap();
     assert_eq!(log.end(), Position(1));
     log.close().await;
 }
@@ -166,13 +203,15 @@ fn folders_that_cannot_be_used_are_named() {
     let file = folder.path().join("file");
     std::fs::write(&file, "in the way").unwrap();
     for dir in [file.clone(), file.join("log")] {
-        let error = SegmentLog::open(small(&dir)).err().unwrap().to_string();
+        let error = SegmentLog::open(Settings::new(&dir)).err().unwrap().to_string();
         assert!(error.contains(dir.to_str().unwrap()), "{error}");
     }
-    assert!(matches!(
-        SegmentLog::open(Settings { segment_bytes: 5, ..small(folder.path()) }),
-        Err(OpenError::Setting { setting: "segment_bytes", .. })
-    ));
+    for segment_bytes in [5, small(folder.path()).segment_bytes] {
+        assert!(matches!(
+            SegmentLog::open(Settings { segment_bytes, ..Settings::new(folder.path()) }),
+            Err(OpenError::Setting { setting: "segment_bytes", .. })
+        ));
+    }
 }
 
 #[test]
@@ -181,7 +220,7 @@ fn the_folder_is_private() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("a/b");
     LocalDisk::open(&folder).unwrap();
-    let log = SegmentLog::open(small(&folder)).unwrap();
+    let log = open_small(small(&folder)).unwrap();
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
     for entry in std::fs::read_dir(&folder).unwrap() {

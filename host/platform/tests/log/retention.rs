@@ -10,7 +10,7 @@ use tidegate_platform::log::{
     Writer,
 };
 
-use crate::events::{number, number_of, read_all, small};
+use crate::events::{number, number_of, open_small, read_all, small};
 use crate::sim_disk::SimDisk;
 
 fn settings() -> Settings {
@@ -105,6 +105,41 @@ fn records_go_by_age_but_never_the_last_segment_with_records() {
     assert_eq!((log.log.oldest(), log.log.end()), (Position(5), Position(6)));
 }
 
+/// Segments change early so that age removes records in steps. That is no reason to stop intake when the disk is full.
+#[test]
+fn an_old_segment_with_room_is_used_when_there_cannot_be_another() {
+    let disk = SimDisk::new();
+    let hour = Duration::from_secs(60 * 60);
+    let mut log = Stepped::new(&disk, Settings { retention_age: 8 * hour, ..settings() });
+    log.append(0);
+    let full = disk.used();
+    disk.set_space(Some(full));
+    let Stepped { log, mut writer, mut keeper, now } = log;
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    for record in 1..4 {
+        let now = Timestamp(now.0 + record as i64 * 2 * hour.as_millis() as i64);
+        let mut append = log.append(number(&log, record));
+        assert!(append.as_mut().poll(&mut context).is_pending());
+        for _ in 0..2 {
+            writer.step(now);
+            keeper.step(now);
+        }
+        assert!(append.as_mut().poll(&mut context).is_ready(), "record {record}");
+    }
+    assert_eq!((log.end(), disk.segments().len()), (Position(4), 1));
+
+    // As soon as there can be another one, it is used.
+    disk.set_space(None);
+    keeper.step(now);
+    let now = Timestamp(now.0 + 3 * hour.as_millis() as i64);
+    let mut append = log.append(number(&log, 4));
+    assert!(append.as_mut().poll(&mut context).is_pending());
+    writer.step(now);
+    assert!(append.as_mut().poll(&mut context).is_ready());
+    keeper.step(now);
+    assert_eq!(disk.segments().len(), 3, "two with records and one prepared");
+}
+
 #[test]
 fn held_records_fill_the_disk_up_to_its_limit_and_not_further() {
     let disk = SimDisk::new();
@@ -132,6 +167,38 @@ fn held_records_fill_the_disk_up_to_its_limit_and_not_further() {
     assert_eq!(segments as u64, settings().disk_limit);
 }
 
+/// A registry that was restored from a backup stands further back than the floor that an earlier run has stored.
+#[test]
+fn after_a_restart_nothing_is_removed_before_the_projection_has_said_where_it_stands() {
+    let disk = SimDisk::new();
+    let settings = Settings { disk_limit: 100 * 16 * 1024, ..settings() };
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut set_floor = |log: &SegmentLog, to| assert!(log.set_floor(to).as_mut().poll(&mut context).is_ready());
+    let mut log = Stepped::new(&disk, settings.clone());
+    for record in 0..16 {
+        log.append(record);
+    }
+    set_floor(&log.log, Position(16));
+    log.keeper.step(log.now);
+    assert_eq!(log.log.oldest(), Position(0), "within its size");
+    drop(log);
+
+    let mut log = Stepped::new(&disk, settings.clone());
+    for record in 16..40 {
+        log.append(record);
+    }
+    log.keeper.step(log.now);
+    assert_eq!(log.log.oldest(), Position(0), "the projection may need it");
+    set_floor(&log.log, Position(6));
+    log.keeper.step(log.now);
+    assert_eq!(log.log.oldest(), Position(4), "the projection needs record 6");
+    set_floor(&log.log, Position(40));
+    // Once for the cursors, once for what they hold no more.
+    log.keeper.step(log.now);
+    log.keeper.step(log.now);
+    assert!(disk.used() <= settings.retention_bytes + 1000 && log.log.oldest() > Position(16));
+}
+
 #[tokio::test]
 async fn what_is_held_is_held_after_a_restart_and_nothing_more() {
     let disk = SimDisk::new();
@@ -150,6 +217,7 @@ async fn what_is_held_is_held_after_a_restart_and_nothing_more() {
     drop(log);
 
     let log = open();
+    log.set_floor(Position(9)).await;
     let positions: Vec<_> = log.cursors().await.into_iter().map(|cursor| (cursor.name, cursor.position.0)).collect();
     assert_eq!(positions, [("gap".to_owned(), 2), ("hold".to_owned(), 6)]);
     // The limit is 8 segments of 4 records: with record 6 held in the second, these fit.
@@ -235,7 +303,7 @@ fn a_file_that_is_gone_when_it_is_opened_has_expired() {
 #[test]
 fn readers_race_with_retention_and_see_only_what_belongs_there() {
     let folder = tempfile::tempdir().unwrap();
-    let log = SegmentLog::open(small(folder.path())).unwrap();
+    let log = open_small(small(folder.path())).unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..2)

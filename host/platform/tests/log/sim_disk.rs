@@ -28,6 +28,7 @@ pub(crate) struct Counts {
     pub(crate) removed: u64,
     pub(crate) truncated: u64,
     pub(crate) small_files: u64,
+    pub(crate) full_folders: u64,
 }
 
 #[derive(Default)]
@@ -73,6 +74,8 @@ pub(crate) enum Failing {
     Write,
     Create,
     SyncFolder,
+    /// The folder has no room for the name.
+    SyncFolderForSpace,
     WriteSmall,
 }
 
@@ -278,7 +281,10 @@ impl State {
     fn fail(&mut self, kind: Failing) -> io::Result<()> {
         if self.failing == Some(kind) {
             self.failing = None;
-            return Err(io::Error::other("input/output error"));
+            return Err(match kind {
+                Failing::SyncFolderForSpace => io::ErrorKind::StorageFull.into(),
+                _ => io::Error::other("input/output error"),
+            });
         }
         Ok(())
     }
@@ -408,6 +414,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.begin()?;
         state.fail(Failing::SyncFolder)?;
+        state.fail(Failing::SyncFolderForSpace).inspect_err(|_| state.counts.full_folders += 1)?;
         if !state.off && !state.without_folder_sync {
             state.durable_names = state.names.clone();
             state.unsynced_names.clear();

@@ -62,7 +62,6 @@ async fn a_key_that_does_not_fit_is_refused_with_the_reason() {
     write(&good, 0o400);
     let registry = open(folder.path()).await;
     assert_eq!(by_token(&registry, "t").await, Ok(Some(token)));
-    assert_eq!(registry.boot(), 2, "refused starts are not runs");
     registry.close().await;
 }
 

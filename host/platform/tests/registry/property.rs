@@ -152,7 +152,7 @@ async fn contents(registry: &dyn Registry) -> String {
         identities.extend(PARTS.map(|user_name| Identity::ClientIdAndUserName { client_id, user_name }));
     }
     let found = registry.credentials(&identities).await.unwrap();
-    let mut seen = format!("{} {:?} {found:?}", registry.boot(), registry.tenants().await);
+    let mut seen = format!("{:?} {found:?}", registry.tenants().await);
     for stored in found.iter().flatten() {
         // What Debug hides, too.
         let fits = [None, Some("p"), Some("q")]
@@ -171,8 +171,8 @@ async fn contents(registry: &dyn Registry) -> String {
         seen += &format!("{:?}", registry.load_projection(tenant, RowKind::ClientAttributes, &ids).await);
         seen += &format!("{:?}", registry.load_connectivity(tenant, &ids).await);
     }
-    seen += &format!("{:?}", registry.connected_before(3, None, 100).await);
-    seen += &format!("{:?}", registry.connected_before(3, Some((TenantId(1), DeviceId(3))), 2).await);
+    seen += &format!("{:?}", registry.connected_in_other_runs(3, None, 100).await);
+    seen += &format!("{:?}", registry.connected_in_other_runs(3, Some((TenantId(1), DeviceId(3))), 2).await);
     seen + &format!("{:?}", registry.applied_position().await)
 }
 

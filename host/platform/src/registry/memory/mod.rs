@@ -20,7 +20,6 @@ use super::{
 /// A registry in memory.
 #[derive(Debug)]
 pub struct Memory {
-    boot: u32,
     state: Arc<Mutex<State>>,
     faults: Mutex<Faults>,
     changes: ChangeSource,
@@ -51,15 +50,15 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// An empty registry in its first run.
+    /// An empty registry.
     pub fn new() -> Self {
-        Self::run(1, Arc::default())
+        Self::run(Arc::default())
     }
 
-    /// What the next run of the host finds: the same content and the next boot counter, without faults. Closes this one.
+    /// What the next run of the host finds: the same content, without faults. Closes this one.
     pub fn restart(&self) -> Self {
         self.announcer().take();
-        Self::run(self.boot.saturating_add(1), Arc::clone(&self.state))
+        Self::run(Arc::clone(&self.state))
     }
 
     /// Sets what goes wrong from now on.
@@ -67,10 +66,10 @@ impl Memory {
         *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
-    fn run(boot: u32, state: Arc<Mutex<State>>) -> Self {
+    fn run(state: Arc<Mutex<State>>) -> Self {
         let announcer = Announcer::new();
         let changes = announcer.source();
-        Self { boot, state, faults: Mutex::default(), changes, announcer: Mutex::new(Some(announcer)) }
+        Self { state, faults: Mutex::default(), changes, announcer: Mutex::new(Some(announcer)) }
     }
 
     async fn read<T>(&self, read: impl FnOnce(&State) -> T) -> Result<T, Error> {
@@ -140,10 +139,6 @@ fn injected() -> Error {
 
 #[async_trait]
 impl Registry for Memory {
-    fn boot(&self) -> u32 {
-        self.boot
-    }
-
     fn changes(&self) -> Changes {
         self.changes.listen()
     }
@@ -231,14 +226,14 @@ impl Registry for Memory {
         self.read(|state| devices.iter().map(|device| state.connectivity(tenant, *device)).collect()).await
     }
 
-    async fn connected_before(
+    async fn connected_in_other_runs(
         &self,
         boot: u32,
         after: Option<(TenantId, DeviceId)>,
         limit: usize,
     ) -> Result<Vec<Connectivity>, Error> {
         Query { limit, ..Query::default() }.check()?;
-        self.read(|state| state.connected_before(boot, after, limit)).await
+        self.read(|state| state.connected_in_other_runs(boot, after, limit)).await
     }
 
     async fn applied_position(&self) -> Result<Option<String>, Error> {

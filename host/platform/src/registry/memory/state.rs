@@ -207,14 +207,14 @@ impl State {
         self.connectivity.get(&(tenant, device)).cloned()
     }
 
-    pub(super) fn connected_before(
+    pub(super) fn connected_in_other_runs(
         &self,
         boot: u32,
         after: Option<(TenantId, DeviceId)>,
         limit: usize,
     ) -> Vec<Connectivity> {
         let states = self.connectivity.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
-        let old = states.map(|(_, state)| state).filter(|state| state.connected && state.boot < boot);
+        let old = states.map(|(_, state)| state).filter(|state| state.connected && state.boot != boot);
         old.take(limit).cloned().collect()
     }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::key::{KEY_LENGTH, Keys};
+use crate::folder;
 use crate::registry::{Error, KeyProblem};
 
 /// Where the key lies.
@@ -78,15 +79,9 @@ impl KeyFile {
     /// Makes the second file the first, once the registry refers to its key.
     pub(super) fn promote(&self) -> Result<(), Error> {
         fs::rename(&self.next, &self.current)
-            .and_then(|()| sync_folder(&self.current))
+            .and_then(|()| folder::sync_name(&self.current))
             .map_err(|error| failed(&self.next, &error))
     }
-}
-
-/// Makes the entry of a file in its folder durable.
-pub(super) fn sync_folder(file: &Path) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn read(path: &Path) -> Result<Option<Keys>, Error> {
@@ -119,7 +114,7 @@ fn write_new(path: &Path) -> Result<Keys, Error> {
         file.write_all(&*key)?;
         file.sync_all()?;
         fs::rename(&draft, path)?;
-        sync_folder(path)
+        folder::sync_name(path)
     };
     write().map_err(|error| failed(path, &error))?;
     Ok(Keys::derive(&key))
@@ -142,17 +137,4 @@ fn failure(path: &Path, problem: KeyProblem) -> Error {
 
 fn failed(path: &Path, error: &io::Error) -> Error {
     failure(path, KeyProblem::File(error.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_can_be_named_relative_to_the_current_one() {
-        for path in ["Cargo.toml", "./Cargo.toml", "src/lib.rs"] {
-            sync_folder(Path::new(path)).unwrap();
-        }
-        assert!(sync_folder(Path::new("no such folder/file")).is_err());
-    }
 }

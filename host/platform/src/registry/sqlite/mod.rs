@@ -1,6 +1,6 @@
 //! The registry on disk: one SQLite file in the data folder.
 //!
-//! - [`open`]: lock, file, migrations, key, boot counter
+//! - [`open`]: lock, file, migrations, key
 //! - [`writer`]: the one writer, which groups what is waiting into transactions
 //! - [`readers`]: connections that only read
 //! - [`key`], [`key_file`], [`rekey`]: how credentials are hashed and encrypted, and with what
@@ -55,7 +55,6 @@ use super::{
 /// [`close`](Registry::close) it in the end. Dropping it instead also carries out what is queued, but nobody knows when.
 #[derive(Debug)]
 pub struct Sqlite {
-    boot: u32,
     keys: watch::Receiver<Arc<Keys>>,
     cache: Arc<Cache>,
     changes: ChangeSource,
@@ -80,7 +79,7 @@ impl Default for Settings {
 }
 
 impl Sqlite {
-    /// Opens the registry in a folder, and creates both if need be. Counts the boot counter up.
+    /// Opens the registry in a folder, and creates both if need be.
     ///
     /// Reads and writes files before it returns; meant for the start of a process.
     ///
@@ -149,10 +148,6 @@ impl Sqlite {
 
 #[async_trait]
 impl Registry for Sqlite {
-    fn boot(&self) -> u32 {
-        self.boot
-    }
-
     fn changes(&self) -> Changes {
         self.changes.listen()
     }
@@ -286,7 +281,7 @@ impl Registry for Sqlite {
             .await
     }
 
-    async fn connected_before(
+    async fn connected_in_other_runs(
         &self,
         boot: u32,
         after: Option<(TenantId, DeviceId)>,
@@ -294,7 +289,9 @@ impl Registry for Sqlite {
     ) -> Result<Vec<Connectivity>, Error> {
         Query { limit, ..Query::default() }.check()?;
         self.readers
-            .read("reading connection states", async |db| projection::connected_before(db, boot, after, limit).await)
+            .read("reading connection states", async |db| {
+                projection::connected_in_other_runs(db, boot, after, limit).await
+            })
             .await
     }
 

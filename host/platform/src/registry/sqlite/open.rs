@@ -1,8 +1,8 @@
-//! From a folder to a running registry: lock, file, migrations, key, boot counter.
+//! From a folder to a running registry: lock, file, migrations, key.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,12 @@ use sqlx::{ConnectOptions, SqlSafeStr, SqliteConnection};
 use tokio::sync::watch;
 
 use super::key::Keys;
-use super::key_file::{KeyFile, sync_folder};
+use super::key_file::KeyFile;
 use super::readers::Readers;
 use super::sql::{Stop, unsigned};
 use super::writer::Writer;
 use super::{Settings, Sqlite};
+use crate::folder;
 use crate::registry::Error;
 use crate::registry::cache::Cache;
 use crate::registry::change::Announcer;
@@ -44,7 +45,7 @@ pub(super) async fn open(folder: &Path, settings: &Settings) -> Result<Sqlite, E
     refuse_newer(&mut db, &file).await?;
     migrate(&mut db).await.map_err(opening)?;
     let key_file = KeyFile::new(folder, &file);
-    let (boot, keys) = start(&mut db, &key_file).await.map_err(opening)?;
+    let keys = start(&mut db, &key_file).await.map_err(opening)?;
     let readers = Readers::open(file.clone(), options).await?;
 
     let (keys, current_keys) = watch::channel(Arc::new(keys));
@@ -60,7 +61,7 @@ pub(super) async fn open(folder: &Path, settings: &Settings) -> Result<Sqlite, E
         lock,
     };
     let queue = writer.start().map_err(|error| storage(&file, "starting the writer", &error))?;
-    Ok(Sqlite { boot, keys: current_keys, cache, changes: announcer.source(), readers, queue })
+    Ok(Sqlite { keys: current_keys, cache, changes: announcer.source(), readers, queue })
 }
 
 /// One process at a time. The lock lies beside the database, because closing any descriptor of the database itself would
@@ -71,7 +72,7 @@ impl Lock {
     fn take(folder: &Path, file: &Path) -> Result<Self, Error> {
         let path = folder.join("registry.lock");
         let open = || {
-            create_folder(folder)?;
+            folder::create(folder)?;
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)
         };
         let lock = open().map_err(|error| storage(&path, "opening", &error))?;
@@ -91,18 +92,10 @@ impl Drop for Lock {
     }
 }
 
-/// Creates the folder and what is missing above it, durably: what is acknowledged later must not vanish with its folder.
-fn create_folder(folder: &Path) -> io::Result<()> {
-    let missing = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
-    let missing: Vec<_> = missing.collect();
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    missing.into_iter().try_for_each(sync_folder)
-}
-
 /// Makes sure that there is a file which only its owner can read. SQLite gives its side files the same permissions.
 fn create(file: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
-        Ok(_) => sync_folder(file),
+        Ok(_) => folder::sync_name(file),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             fs::set_permissions(file, Permissions::from_mode(0o600))
         }
@@ -140,16 +133,15 @@ async fn migrate(db: &mut SqliteConnection) -> Result<(), Stop> {
     })
 }
 
-/// Finds the key, records which one it is, and counts the start.
-async fn start(db: &mut SqliteConnection, key_file: &KeyFile) -> Result<(u32, Keys), Stop> {
+/// Finds the key, and records which one it is.
+async fn start(db: &mut SqliteConnection, key_file: &KeyFile) -> Result<Keys, Stop> {
     let id: Option<String> = sqlx::query_scalar("SELECT key_id FROM meta").fetch_one(&mut *db).await?;
     let keys = match id {
         Some(id) => key_file.settle(&id)?,
         None => key_file.create()?,
     };
-    sqlx::query("UPDATE meta SET boot = boot + 1, key_id = $1").bind(keys.id()).execute(&mut *db).await?;
-    let boot: i64 = sqlx::query_scalar("SELECT boot FROM meta").fetch_one(db).await?;
-    Ok((unsigned("meta.boot", boot)?, keys))
+    sqlx::query("UPDATE meta SET key_id = $1").bind(keys.id()).execute(db).await?;
+    Ok(keys)
 }
 
 fn storage(file: &Path, doing: &'static str, error: &io::Error) -> Error {

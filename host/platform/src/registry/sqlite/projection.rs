@@ -69,8 +69,8 @@ pub(super) async fn load_connectivity(
     Ok(devices.iter().map(|device| found.get(device).cloned()).collect())
 }
 
-/// States that say connected and come from a run before `boot`.
-pub(super) async fn connected_before(
+/// States that say connected and come from another run than `boot`.
+pub(super) async fn connected_in_other_runs(
     db: &mut SqliteConnection,
     boot: u32,
     after: Option<(TenantId, DeviceId)>,
@@ -78,7 +78,7 @@ pub(super) async fn connected_before(
 ) -> Result<Vec<Connectivity>, Stop> {
     // The condition `connected` is that of the index.
     const SELECT: &str = "SELECT tenant, device, connected, boot, client_id, since, last_change FROM connectivity \
-        WHERE connected AND boot < $1 AND (tenant, device) > ($2, $3) ORDER BY tenant, device LIMIT $4";
+        WHERE connected AND boot <> $1 AND (tenant, device) > ($2, $3) ORDER BY tenant, device LIMIT $4";
     let (tenant, device) = after.map_or((-1, -1), |(tenant, device)| (i64::from(tenant.0), device_key(device)));
     let rows: Vec<ConnectivityRow> = sqlx::query_as(SELECT)
         .bind(i64::from(boot))

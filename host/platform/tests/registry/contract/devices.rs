@@ -156,7 +156,7 @@ pub(super) async fn deleting_leaves_nothing_behind(registry: &dyn Registry) {
     }
     let states = registry.load_connectivity(TENANT, &[id, stays]).await.unwrap();
     assert_eq!(states, [None, Some(connected(stays, 1))]);
-    assert_eq!(registry.connected_before(2, None, 10).await.unwrap(), [connected(stays, 1)]);
+    assert_eq!(registry.connected_in_other_runs(2, None, 10).await.unwrap(), [connected(stays, 1)]);
 
     let again = create(registry, device("a", Some("t"))).await.device.id;
     assert_eq!(by_token(registry, "t").await, Ok(Some(again)));
@@ -252,12 +252,12 @@ pub(super) async fn large_batches_are_fine(registry: &dyn Registry) {
     registry.store_projection(flush).await.unwrap();
     let loaded = registry.load_projection(TENANT, RowKind::ClientAttributes, &ids).await.unwrap();
     assert!(loaded.into_iter().flatten().eq(ids.iter().map(|id| id.0.to_le_bytes().to_vec())));
-    assert_eq!(registry.connected_before(2, None, 1000).await.unwrap().len(), 1000);
+    assert_eq!(registry.connected_in_other_runs(2, None, 1000).await.unwrap().len(), 1000);
 
     let deleted = registry.delete_devices(TENANT, ids[..999].to_vec()).await;
     assert!(deleted.iter().all(Result::is_ok));
     assert_eq!(all(registry, TENANT).await, [created[999].device.clone()]);
-    assert_eq!(registry.connected_before(2, None, 1000).await.unwrap(), [connected(ids[999], 1)]);
+    assert_eq!(registry.connected_in_other_runs(2, None, 1000).await.unwrap(), [connected(ids[999], 1)]);
 }
 
 /// Spec 15.2: concurrent first messages for one name create exactly one device.

@@ -56,7 +56,7 @@ contract!(
     any_name_is_just_a_name,
     profiles_are_made_once,
     the_projection_is_stored_with_its_position,
-    connections_of_older_runs_are_found,
+    connections_of_other_runs_are_found,
     changes_are_announced_in_order,
     large_batches_are_fine,
     of_many_who_want_a_name_one_gets_it,
@@ -66,7 +66,6 @@ contract!(
 );
 
 async fn the_default_tenant_exists(registry: &dyn Registry) {
-    assert_eq!(registry.boot(), 1);
     let names = |tenants: Vec<Tenant>| tenants.into_iter().map(|tenant| (tenant.id.0, tenant.name)).collect::<Vec<_>>();
     assert_eq!(names(registry.tenants().await.unwrap()), [(1, "default".to_owned())]);
     let answers = registry.create_tenants(vec!["acme".to_owned(), "acme".to_owned(), String::new()]).await;
@@ -169,7 +168,7 @@ async fn numbers_out_of_range_are_not_found(registry: &dyn Registry) {
         assert_eq!(registry.delete_devices(tenant, vec![device]).await, [Err(Error::DeviceNotFound(device))]);
     }
     assert_eq!(registry.set_credentials(TENANT, vec![(device, basic("c", "-", "-"))]).await, [not_found]);
-    assert_eq!(registry.connected_before(u32::MAX, Some((tenant, device)), 1).await.unwrap(), []);
+    assert_eq!(registry.connected_in_other_runs(u32::MAX, Some((tenant, device)), 1).await.unwrap(), []);
     registry
         .store_projection(Flush { connectivity: vec![connected(device, u32::MAX)], ..Flush::default() })
         .await
