@@ -10,7 +10,8 @@ use tokio::time::timeout;
 
 /// A burst of events, such as a file being copied, has ended when nothing happens for so long.
 const SETTLE: Duration = Duration::from_millis(300);
-/// Not every file system tells of its changes, so the directories are looked at again after so long.
+/// Not every file system tells of its changes, and some change all the time, so the directories are looked at again after
+/// so long.
 const RESCAN: Duration = Duration::from_secs(15);
 
 /// Watches directories and everything in them. The directories and not the files: whoever replaces a file by renaming
@@ -57,9 +58,15 @@ impl Watch {
     /// Returns when something has changed and then nothing more for a moment, or when it is time to look again anyway.
     /// May return without a change; compare contents.
     pub async fn settled(&self) {
-        if timeout(RESCAN, self.changed.notified()).await.is_ok() {
-            while timeout(SETTLE, self.changed.notified()).await.is_ok() {}
-        }
+        settled(&self.changed, SETTLE, RESCAN).await;
+    }
+}
+
+async fn settled(changed: &Notify, settle: Duration, rescan: Duration) {
+    if timeout(rescan, changed.notified()).await.is_ok() {
+        let quiet = async { while timeout(settle, changed.notified()).await.is_ok() {} };
+        // Whoever writes without end into the directory must not keep everybody else's changes from being seen.
+        let _ = timeout(rescan, quiet).await;
     }
 }
 
@@ -85,6 +92,23 @@ mod tests {
         watch.settled().await;
         assert!(writer.is_finished(), "told while the file was still being written");
         fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[tokio::test]
+    async fn changes_without_end_are_told_all_the_same() {
+        let changed = Notify::new();
+        let (settle, rescan) = (Duration::from_millis(200), Duration::from_millis(400));
+        let writer = async {
+            loop {
+                changed.notify_one();
+                tokio::time::sleep(settle / 40).await;
+            }
+        };
+        tokio::select! {
+            () = settled(&changed, settle, rescan) => {}
+            () = writer => unreachable!(),
+            () = tokio::time::sleep(Duration::from_secs(20)) => panic!("never told"),
+        }
     }
 
     #[test]
