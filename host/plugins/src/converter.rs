@@ -21,7 +21,7 @@ pub struct Limits {
     pub message_time: Duration,
     /// CPU time for starting and configuring an instance.
     pub configure_time: Duration,
-    /// Bytes of linear memory.
+    /// Bytes of linear memory and tables together.
     pub memory: usize,
     /// Bytes that one message may become, as they are counted when they are taken over from the guest.
     pub max_output: usize,
@@ -30,9 +30,6 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Elements of a table; far above what a compiler makes of any program.
-    pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
-
     pub(crate) fn time(&self, messages: usize) -> Duration {
         self.call_time.saturating_add(self.message_time.saturating_mul(u32::try_from(messages).unwrap_or(u32::MAX)))
     }
@@ -96,7 +93,9 @@ impl Converter {
         limits: Limits,
     ) -> Result<Arc<Self>, ConfigureError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        let (_, operations) = Instance::start(engine, plugin, &config, &limits).await?;
+        // No worker waits for this instance, so it takes no share of theirs: on a thread of low priority, it would keep it
+        // for long.
+        let (_, operations) = Instance::start(engine, plugin, &config, &limits, None).await?;
         Ok(Arc::new(Self {
             engine: engine.clone(),
             plugin: plugin.clone(),

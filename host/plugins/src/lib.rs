@@ -10,6 +10,7 @@
 //! - [`load`]: bytes to a checked plugin
 //! - [`contract`]: one adapter per version of the WIT contract
 //! - [`instance`]: one running guest with its limits
+//! - `meter`, `memory`: how long a guest computes and how much memory it takes
 //! - [`converter`]: a plugin with a profile's configuration
 //! - [`pool`]: a worker's instances; calls, and what happens when a guest fails
 //! - [`watch`]: when the directories with plugins and profiles have changed
@@ -22,6 +23,8 @@ pub mod converter;
 pub mod engine;
 mod instance;
 pub mod load;
+mod memory;
+mod meter;
 pub mod pool;
 pub mod watch;
 

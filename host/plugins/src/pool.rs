@@ -136,7 +136,8 @@ impl Pool {
         if let Some(backoff) = converter.faults.backoff() {
             tokio::time::sleep(backoff).await;
         }
-        let started = Instance::start(&converter.engine, &converter.plugin, &converter.config, &converter.limits).await;
+        let Converter { engine, plugin, config, limits, .. } = converter;
+        let started = Instance::start(engine, plugin, config, limits, Some(engine.slow_lane())).await;
         if started.is_err() {
             converter.faults.failure();
         }
