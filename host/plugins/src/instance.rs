@@ -9,7 +9,7 @@ use model::{Command, Decoded, Reject};
 use tokio::sync::Semaphore;
 use wasmtime::{Store, Trap};
 
-use crate::contract::{Operations, Uplink, draft};
+use crate::contract::{Operations, Uplink, bounds, draft};
 use crate::converter::{ConfigureError, Limits};
 use crate::engine::Engine;
 use crate::load::Plugin;
@@ -96,7 +96,7 @@ impl Instance {
         let mut store = Store::new(engine.wasmtime(), Guest::new(plugin.name(), limits, slow_lane));
         store.limiter(|guest| &mut guest.memory);
         store.epoch_deadline_callback(on_tick);
-        begin(&mut store, limits.configure_time, limits.max_output);
+        begin(&mut store, limits.configure_time);
         let broken = |error: wasmtime::Error| ConfigureError::Broken(format!("{error:#}"));
         let instance = match plugin.pre().instantiate_async(&mut store).await {
             Ok(instance) => instance,
@@ -136,7 +136,7 @@ impl Instance {
         messages: &[Uplink],
     ) -> Result<Vec<Decoded>, Failure> {
         let _running = engine.running();
-        begin(&mut self.store, limits.time(messages.len()), limits.output(messages.len()));
+        begin(&mut self.store, limits.call_time);
         let batch = messages.iter().map(draft::Uplink::from).collect();
         let result = self.decode.call_async(&mut self.store, (batch,)).await;
         self.store.data_mut().meter.end();
@@ -157,13 +157,13 @@ impl Instance {
         commands: &[Command],
     ) -> Result<Vec<Result<Bytes, Reject>>, Failure> {
         let _running = engine.running();
-        begin(&mut self.store, limits.time(commands.len()), limits.output(commands.len()));
+        begin(&mut self.store, limits.call_time);
         let batch = commands.iter().map(draft::Command::from).collect();
         let result = self.encode.call_async(&mut self.store, (batch,)).await;
         self.store.data_mut().meter.end();
         let (encoded,) = result.map_err(|error| failure(&mut self.store, &error))?;
         check_length("encode", encoded.len(), commands.len())?;
-        Ok(encoded.into_iter().map(|result| result.map_err(Reject::from)).collect())
+        encoded.into_iter().map(|result| draft::encoded_into_model(result).map_err(contract)).collect()
     }
 
     /// Whether its memory, which never shrinks, has come so near to the limit that a new instance should take over.
@@ -219,8 +219,8 @@ impl Guest {
 }
 
 /// Prepares a call: how long it may compute and how much it may return.
-fn begin(store: &mut Store<Guest>, budget: Duration, max_output: usize) {
-    store.set_hostcall_fuel(max_output);
+fn begin(store: &mut Store<Guest>, budget: Duration) {
+    store.set_hostcall_fuel(bounds::CALL_BYTES);
     store.set_epoch_deadline(1);
     store.data_mut().meter.begin(budget);
 }

@@ -12,9 +12,6 @@ use crate::contract::Uplink;
 use crate::converter::{ConfigureError, Converter};
 use crate::instance::{Failure, Instance};
 
-/// A call takes at most so many messages; more of them gain nothing (measured) and make others wait.
-const MAX_BATCH: usize = 64;
-
 /// Why a message has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -88,7 +85,7 @@ impl Pool {
         inputs: &[In],
         call: impl AsyncFn(&mut Instance, &[In]) -> Result<Vec<Out>, Failure>,
     ) -> Vec<Result<Out, CallError>> {
-        let most = if converter.limits.fresh_instances { 1 } else { MAX_BATCH };
+        let most = converter.limits.batch();
         let mut results = Vec::with_capacity(inputs.len());
         // The ranges still to be run, the first one on top.
         let starts = (0..inputs.len()).step_by(most).rev();

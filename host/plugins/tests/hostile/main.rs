@@ -2,6 +2,7 @@
 //!
 //! - `faults`: the ways to fail, and what the operator reads of them
 //! - `blame`: which messages are dead-lettered for it, and which are not
+//! - `bounds`: how much a message may become, and what of it the contract allows
 //! - `fairness`: who computes when
 //! - `loading`: files that never become a plugin
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -10,6 +11,7 @@
 mod common;
 
 mod blame;
+mod bounds;
 mod fairness;
 mod faults;
 mod loading;

@@ -15,9 +15,10 @@ use bytes::Bytes;
 use model::{Entry as ModelEntry, Value as ModelValue};
 use wasmtime::component::{ComponentType, Lift, Lower, TypedFunc, flags};
 
-use super::Operations as ModelOperations;
+use super::bounds::Size;
+use super::{Operations as ModelOperations, json_text};
 pub(crate) use decode::{Decoded, Reject, Uplink};
-pub(crate) use encode::Command;
+pub(crate) use encode::{Command, encoded_into_model};
 
 /// The interface that a converter exports.
 pub(crate) const CONVERSION: &str = "tidegate:plugin/conversion@0.1.0-draft";
@@ -152,10 +153,31 @@ fn entries_into_model(entries: Vec<Entry>) -> Result<Vec<ModelEntry>, String> {
 }
 
 impl Entry {
+    /// In bytes, far above what any profile sets as `max_key_length` (spec 7.4).
+    const MAX_KEY: usize = 65_535;
+
+    fn count(&self, size: &mut Size) {
+        size.values += 1;
+        size.bytes += self.key.len();
+        if let Value::String(text) | Value::Json(text) = &self.value {
+            size.bytes += text.len();
+        }
+    }
+
     fn into_model(self) -> Result<ModelEntry, String> {
         let Self { key, value } = self;
         if key.is_empty() {
             return Err("returned an empty key".to_owned());
+        }
+        if key.len() > Self::MAX_KEY {
+            return Err(format!("returned a key of {} bytes: at most {} expected", key.len(), Self::MAX_KEY));
+        }
+        match &value {
+            Value::Double(double) if !double.is_finite() => {
+                return Err(format!("returned the double {double}: a finite number expected"));
+            }
+            Value::Json(text) => json_text::document(text, "a value")?,
+            _ => {}
         }
         let value = match value {
             Value::Boolean(value) => ModelValue::Boolean(value),
