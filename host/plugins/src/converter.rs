@@ -134,12 +134,13 @@ impl std::fmt::Debug for Converter {
     }
 }
 
-/// Failures in a row, over all workers. A guest that only fails is not restarted as fast as the machine can.
+/// Batches in a row, over all workers, of which no message came through. A guest that only fails is not restarted as fast
+/// as the machine can; a few messages that no guest can digest slow nobody down.
 #[derive(Debug, Default)]
 pub(crate) struct FaultStreak(AtomicU32);
 
 impl FaultStreak {
-    /// So many are bad luck: the halves in which one guilty message is found.
+    /// So many are bad luck.
     const TOLERATED: u32 = 16;
     const LONGEST: Duration = Duration::from_secs(1);
 

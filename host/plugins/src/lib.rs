@@ -13,6 +13,7 @@
 //! - `meter`, `memory`: how long a guest computes and how much memory it takes
 //! - [`converter`]: a plugin with a profile's configuration
 //! - [`pool`]: a worker's instances; calls, and what happens when a guest fails
+//! - `isolate`: which messages of a batch are to blame for that
 //! - [`watch`]: when the directories with plugins and profiles have changed
 //!
 //! Knows nothing of MQTT, devices, or where events go.
@@ -22,6 +23,7 @@ pub mod contract;
 pub mod converter;
 pub mod engine;
 mod instance;
+mod isolate;
 pub mod load;
 mod memory;
 mod meter;
