@@ -19,6 +19,8 @@ pub(crate) struct Size {
     pub(crate) events: usize,
     pub(crate) values: usize,
     pub(crate) bytes: usize,
+    /// Whether any of it needs a closer look, which the usual keys and values do not.
+    pub(crate) doubtful: bool,
 }
 
 impl Size {
@@ -45,7 +47,7 @@ mod tests {
 
     #[test]
     fn the_bound_that_is_passed_is_named() {
-        let at_bounds = || Size { events: MAX_EVENTS, values: MAX_VALUES, bytes: MAX_BYTES };
+        let at_bounds = || Size { events: MAX_EVENTS, values: MAX_VALUES, bytes: MAX_BYTES, doubtful: false };
         assert_eq!(at_bounds().excess(), None);
         let excess = |size: Size| size.excess().unwrap();
         assert_eq!(

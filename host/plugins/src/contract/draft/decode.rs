@@ -8,7 +8,7 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 use super::super::Uplink as ModelUplink;
 use super::super::bounds::Size;
 use super::super::json_text;
-use super::{Credentials, Entry, Operation, entries_into_model};
+use super::{Credentials, Entry, Operation};
 
 #[derive(ComponentType, Lower)]
 #[component(record)]
@@ -58,10 +58,14 @@ impl Decoded {
     /// # Errors
     /// Says what the guest did that the contract does not allow here.
     pub(crate) fn into_model(self, uplink: &ModelUplink) -> Result<ModelDecoded, String> {
-        if let Some(reason) = self.size().excess() {
+        let size = self.size();
+        if let Some(reason) = size.excess() {
             let reject =
                 ModelReject { fault: ModelFault::Malformed, reason: format!("{}: {reason}", uplink.operation) };
             return Ok(ModelDecoded { events: Vec::new(), rejects: vec![reject] });
+        }
+        if size.doubtful {
+            self.events.iter().try_for_each(|event| event.body.check())?;
         }
         let events = self.events.into_iter().map(|event| event.into_model(uplink)).collect::<Result<_, _>>()?;
         let rejects = self.rejects.into_iter().map(Reject::into_model).collect::<Result<_, _>>()?;
@@ -96,15 +100,13 @@ impl Event {
         no_child(self.child.as_ref())?;
         match (self.body, uplink.operation) {
             (EventBody::Telemetry(samples), ModelOperation::Telemetry) => {
-                let sample = |sample: Sample| sample.into_model(uplink.received);
-                samples.into_iter().map(sample).collect::<Result<_, _>>().map(Body::Telemetry)
+                Ok(Body::Telemetry(samples.into_iter().map(|sample| sample.into_model(uplink.received)).collect()))
             }
             (EventBody::ClientAttributes(entries), ModelOperation::Attributes) => {
-                entries_into_model(entries).map(Body::ClientAttributes)
+                Ok(Body::ClientAttributes(entries.into_iter().map(Into::into).collect()))
             }
             (EventBody::RpcRequest(request), ModelOperation::RpcRequest(id)) if request.id == id => {
                 let RpcRequest { id, method, params, context } = request;
-                json_text::value(&params, "params")?;
                 Ok(Body::RpcRequest(event::RpcRequest { id, method, params, context: context.into() }))
             }
             (_, operation) => Err(format!("returned an event that {operation} cannot mean")),
@@ -152,8 +154,22 @@ impl EventBody {
             }
             Self::RpcRequest(request) => {
                 size.bytes += request.method.len() + request.params.len() + request.context.len();
+                size.doubtful = true;
             }
             _ => {}
+        }
+    }
+
+    /// # Errors
+    /// Says what the contract does not allow.
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Telemetry(samples) => samples.iter().flat_map(|sample| &sample.entries).try_for_each(Entry::check),
+            Self::ClientAttributes(entries) | Self::SharedAttributes(entries) => {
+                entries.iter().try_for_each(Entry::check)
+            }
+            Self::RpcRequest(request) => json_text::value(&request.params, "params"),
+            _ => Ok(()),
         }
     }
 }
@@ -166,8 +182,11 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    fn into_model(self, received: Timestamp) -> Result<ModelSample, String> {
-        Ok(ModelSample { time: self.time.map_or(received, Timestamp), entries: entries_into_model(self.entries)? })
+    fn into_model(self, received: Timestamp) -> ModelSample {
+        ModelSample {
+            time: self.time.map_or(received, Timestamp),
+            entries: self.entries.into_iter().map(Into::into).collect(),
+        }
     }
 }
 

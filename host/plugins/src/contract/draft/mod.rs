@@ -148,45 +148,56 @@ pub(crate) struct Entry {
     value: Value,
 }
 
-fn entries_into_model(entries: Vec<Entry>) -> Result<Vec<ModelEntry>, String> {
-    entries.into_iter().map(Entry::into_model).collect()
-}
-
 impl Entry {
     /// In bytes, far above what any profile sets as `max_key_length` (spec 7.4).
     const MAX_KEY: usize = 65_535;
 
+    #[inline]
     fn count(&self, size: &mut Size) {
         size.values += 1;
         size.bytes += self.key.len();
-        if let Value::String(text) | Value::Json(text) = &self.value {
-            size.bytes += text.len();
+        size.doubtful |= self.key.is_empty() || self.key.len() > Self::MAX_KEY;
+        match &self.value {
+            Value::Boolean(_) | Value::Long(_) => {}
+            Value::Double(double) => size.doubtful |= !double.is_finite(),
+            Value::String(text) => size.bytes += text.len(),
+            Value::Json(text) => {
+                size.bytes += text.len();
+                size.doubtful = true;
+            }
         }
     }
 
-    fn into_model(self) -> Result<ModelEntry, String> {
-        let Self { key, value } = self;
-        if key.is_empty() {
+    /// # Errors
+    /// Says what the contract does not allow.
+    fn check(&self) -> Result<(), String> {
+        let length = self.key.len();
+        if length == 0 {
             return Err("returned an empty key".to_owned());
         }
-        if key.len() > Self::MAX_KEY {
-            return Err(format!("returned a key of {} bytes: at most {} expected", key.len(), Self::MAX_KEY));
+        if length > Self::MAX_KEY {
+            return Err(format!("returned a key of {length} bytes: at most {} expected", Self::MAX_KEY));
         }
-        match &value {
+        match &self.value {
             Value::Double(double) if !double.is_finite() => {
-                return Err(format!("returned the double {double}: a finite number expected"));
+                Err(format!("returned the double {double}: a finite number expected"))
             }
-            Value::Json(text) => json_text::document(text, "a value")?,
-            _ => {}
+            Value::Json(text) => json_text::document(text, "a value"),
+            _ => Ok(()),
         }
-        let value = match value {
+    }
+}
+
+impl From<Entry> for ModelEntry {
+    fn from(entry: Entry) -> Self {
+        let value = match entry.value {
             Value::Boolean(value) => ModelValue::Boolean(value),
             Value::Long(value) => ModelValue::Long(value),
             Value::Double(value) => ModelValue::Double(value),
             Value::String(value) => ModelValue::String(value),
             Value::Json(value) => ModelValue::Json(value),
         };
-        Ok(ModelEntry { key, value })
+        Self { key: entry.key, value }
     }
 }
 
