@@ -63,9 +63,14 @@ async fn a_quick_call_that_meets_a_tick_does_not_queue_behind_a_slow_one() {
     let slow = hostile(&engine, "loop", Limits { call_time: Duration::from_millis(200), ..limits() }).await;
     let quick = hostile(&engine, "spin", limits()).await;
     let pool = Pool::new();
-    let rounds = Cell::new(0);
+    let rounds = Cell::new(0_u32);
     let served_meanwhile = async {
         loop {
+            // The slow one makes room at a tick, after which there is none for a while: so begin somewhere in between.
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_micros(100) * (rounds.get() % 20) {
+                std::hint::spin_loop();
+            }
             assert!(pool.decode(&quick, TENANT, &[telemetry("1")]).await[0].is_ok());
             rounds.set(rounds.get() + 1);
             tokio::task::yield_now().await;
@@ -77,7 +82,7 @@ async fn a_quick_call_that_meets_a_tick_does_not_queue_behind_a_slow_one() {
         _ = pool.decode(&slow, TENANT, &message) => {}
         () = served_meanwhile => unreachable!(),
     }
-    // One for each slice of 1 ms and more; a call of 0.2 ms meets a tick after a handful of them.
+    // One for each slice of at most 1 ms; of twenty of them, some meet a tick.
     assert!(rounds.get() >= 40, "only {} calls while the other computed for 200 ms", rounds.get());
 }
 

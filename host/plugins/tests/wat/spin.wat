@@ -14,7 +14,7 @@
     (i32.store (i32.const 52) (i32.const 0))
     (i32.const 48))
   (func (export "tidegate:plugin/conversion@0.1.0-draft#decode") (param $messages i32) (param $count i32) (result i32)
-    (call $spin (i32.const 200000))
+    (call $spin (i32.const 300000))
     ;; one empty `decoded` for each message: its two lists are zero, as fresh memory is
     (i32.store (i32.const 32) (call $alloc (i32.const 0) (i32.const 0) (i32.const 8) (i32.mul (local.get $count) (i32.const 16))))
     (i32.store (i32.const 36) (local.get $count))
