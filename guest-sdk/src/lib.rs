@@ -30,6 +30,7 @@
 //!
 //! - [`Converter`] and [`export_converter!`]: what a plugin implements, and how it is exported
 //! - the types of the contract, re-exported from the generated bindings: [`Uplink`], [`Event`], [`Value`] …
+//! - `testing`: messages to decode, and a check of what comes out, for a plugin's own tests
 //!
 //! The types are plain Rust; so a plugin's own tests run natively with `cargo test`. What this crate does not do: no
 //! clock, no randomness, no network. A converter that needs them is not one.
@@ -53,6 +54,8 @@ pub mod bindings {
 }
 
 mod converter;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 
 pub use bindings::exports::tidegate::plugin::conversion::{Decoded, MatchedTopic, Operation, Operations, Uplink};
 pub use bindings::tidegate::plugin::log::Level;

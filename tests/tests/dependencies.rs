@@ -36,7 +36,8 @@ const ONLY: [(&str, &[&str]); 14] = [
     ("axum", &["tidegate"]),
     ("clap", &["tidegate", "tidegate-tests"]),
     ("anyhow", &["tidegate", "tidegate-tests"]),
-    ("serde_json", &["tidegate", "tidegate-platform", "tidegate-tests"]),
+    // The plugin host only asks whether a value that a guest calls JSON is.
+    ("serde_json", &["tidegate", "tidegate-platform", "tidegate-plugin-host", "tidegate-tests"]),
     ("wit-bindgen", &["tidegate-plugin"]),
 ];
 

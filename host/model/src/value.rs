@@ -9,7 +9,7 @@ pub enum Value {
     Boolean(bool),
     /// A 64-bit signed integer (LONG).
     Long(i64),
-    /// An IEEE double (DOUBLE). Infinities and NaN cannot come from JSON but can from Protobuf.
+    /// An IEEE double (DOUBLE). Finite: JSON has no others, and what Protobuf has beside them becomes a string (spec 8.2).
     Double(f64),
     /// Text.
     String(String),

@@ -15,30 +15,33 @@ use crate::load::Plugin;
 /// What a profile allows a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// CPU time for a call …
+    /// CPU time for a call: for a message that is alone in it, and for all that share it together. So no message that
+    /// comes through among others would have failed alone, and none that fails among others is dead-lettered before it
+    /// has failed alone. What remains is that computing time varies from run to run: a message that takes about as long
+    /// as this may come through once and fail another time, whether alone or not.
     pub call_time: Duration,
-    /// … and for each message of it in addition.
+    /// CPU time that an ordinary message takes at most. As many messages share a call as fit into `call_time`, so a batch
+    /// of ordinary ones never runs out of time, which would mean to run it again.
     pub message_time: Duration,
     /// CPU time for starting and configuring an instance.
     pub configure_time: Duration,
-    /// Bytes of linear memory.
+    /// Bytes of linear memory and tables together.
     pub memory: usize,
-    /// Bytes that one message may become, as they are counted when they are taken over from the guest.
-    pub max_output: usize,
     /// A new instance for every message instead of reused ones: slower by tens of microseconds.
     pub fresh_instances: bool,
 }
 
 impl Limits {
-    /// Elements of a table; far above what a compiler makes of any program.
-    pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
+    /// A call takes at most so many messages; more of them gain nothing (measured) and make others wait.
+    const MAX_BATCH: usize = 64;
 
-    pub(crate) fn time(&self, messages: usize) -> Duration {
-        self.call_time.saturating_add(self.message_time.saturating_mul(u32::try_from(messages).unwrap_or(u32::MAX)))
-    }
-
-    pub(crate) fn output(&self, messages: usize) -> usize {
-        self.max_output.saturating_mul(messages)
+    /// How many messages share a call.
+    pub(crate) fn batch(&self) -> usize {
+        if self.fresh_instances {
+            return 1;
+        }
+        let fit = self.call_time.as_nanos() / self.message_time.as_nanos().max(1);
+        usize::try_from(fit).unwrap_or(usize::MAX).clamp(1, Self::MAX_BATCH)
     }
 }
 
@@ -49,8 +52,6 @@ impl Default for Limits {
             message_time: Duration::from_millis(5),
             configure_time: Duration::from_secs(2),
             memory: 64 << 20,
-            // A payload of 64 KiB with the shortest keys becomes 0.9 MiB.
-            max_output: 2 << 20,
             fresh_instances: false,
         }
     }
@@ -96,7 +97,9 @@ impl Converter {
         limits: Limits,
     ) -> Result<Arc<Self>, ConfigureError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        let (_, operations) = Instance::start(engine, plugin, &config, &limits).await?;
+        // No worker waits for this instance, so it takes no share of theirs: on a thread of low priority, it would keep it
+        // for long.
+        let (_, operations) = Instance::start(engine, plugin, &config, &limits, None).await?;
         Ok(Arc::new(Self {
             engine: engine.clone(),
             plugin: plugin.clone(),
@@ -131,12 +134,13 @@ impl std::fmt::Debug for Converter {
     }
 }
 
-/// Failures in a row, over all workers. A guest that only fails is not restarted as fast as the machine can.
+/// Batches in a row, over all workers, of which no message came through. A guest that only fails is not restarted as fast
+/// as the machine can; a few messages that no guest can digest slow nobody down.
 #[derive(Debug, Default)]
 pub(crate) struct FaultStreak(AtomicU32);
 
 impl FaultStreak {
-    /// So many are bad luck: the halves in which one guilty message is found.
+    /// So many are bad luck.
     const TOLERATED: u32 = 16;
     const LONGEST: Duration = Duration::from_secs(1);
 
@@ -160,6 +164,23 @@ impl FaultStreak {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whatever a profile says, ordinary messages fit into a call together, and at least one is in it.
+    #[test]
+    fn as_many_messages_share_a_call_as_fit_into_its_time() {
+        let batch = |call, message| {
+            let (call_time, message_time) = (Duration::from_micros(call), Duration::from_micros(message));
+            Limits { call_time, message_time, ..Limits::default() }.batch()
+        };
+        assert_eq!(Limits::default().batch(), 20);
+        for (call, message, expected) in [(20_000, 1000, 20), (1000, 1000, 1), (999, 1000, 1), (0, 1000, 1)] {
+            assert_eq!(batch(call, message), expected, "{call} {message}");
+        }
+        for (call, message) in [(1_000_000, 1000), (1, 0), (u64::MAX, 1)] {
+            assert_eq!(batch(call, message), Limits::MAX_BATCH, "{call} {message}");
+        }
+        assert_eq!(Limits { fresh_instances: true, ..Limits::default() }.batch(), 1);
+    }
 
     #[test]
     fn a_streak_of_failures_slows_down_and_a_success_ends_it() {

@@ -72,7 +72,7 @@ impl Engine {
             })
             .map_err(unsupported)?;
         let clock = Clock::start(&wasmtime).map_err(|error| EngineError::Unsupported(error.to_string()))?;
-        // At most half of the workers serve calls that are past their first tick (design §5).
+        // At most half of the workers serve slow calls (design §5).
         let slow_lane = Arc::new(Semaphore::new((settings.workers / 2).max(1)));
         Ok(Arc::new(Self { wasmtime, linker, clock, slow_lane, workers: settings.workers.max(1) }))
     }

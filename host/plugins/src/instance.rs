@@ -1,19 +1,20 @@
 //! One running guest with its limits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt::{self, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::{Command, Decoded, Reject};
-use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::{ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline};
+use tokio::sync::Semaphore;
+use wasmtime::{Store, Trap};
 
-use crate::contract::{Operations, Uplink, draft};
+use crate::contract::{Operations, Uplink, bounds, draft};
 use crate::converter::{ConfigureError, Limits};
 use crate::engine::Engine;
 use crate::load::Plugin;
+use crate::memory::MemoryLimit;
+use crate::meter::{Meter, on_tick};
 
 /// What a guest failed of; decides nothing but what the operator reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,8 +46,32 @@ impl Cause {
 pub struct Failure {
     /// What it failed of.
     pub cause: Cause,
-    /// What the runtime said, with the guest's backtrace if there is one.
+    /// What the runtime said, with the guest's backtrace if there is one. At most [`Self::MAX_DETAIL`] bytes.
     pub detail: String,
+}
+
+impl Failure {
+    /// Parts of the detail are the guest's own text, such as the names in its backtrace, and it becomes part of a dead
+    /// letter, which must not fail to be stored for its length.
+    pub const MAX_DETAIL: usize = 4096;
+
+    pub(crate) fn new(cause: Cause, detail: impl fmt::Display) -> Self {
+        let mut text = Cut(String::new());
+        // Fails when the text is full.
+        let _ = write!(text, "{detail}");
+        Self { cause, detail: text.0 }
+    }
+}
+
+/// Text that takes what fits.
+struct Cut(String);
+
+impl Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let fits = text.floor_char_boundary(Failure::MAX_DETAIL.saturating_sub(self.0.len()));
+        self.0.push_str(&text[..fits]);
+        if fits == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
 }
 
 /// A guest that was configured and can be called.
@@ -59,18 +84,19 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Starts a guest and configures it.
+    /// Starts a guest and configures it. `slow_lane` is that of the workers if one of them waits for the guest.
     pub(crate) async fn start(
         engine: &Engine,
         plugin: &Plugin,
         config: &str,
         limits: &Limits,
+        slow_lane: Option<Arc<Semaphore>>,
     ) -> Result<(Self, Operations), ConfigureError> {
         let _running = engine.running();
-        let mut store = Store::new(engine.wasmtime(), Guest::new(plugin.name(), limits, engine.slow_lane()));
+        let mut store = Store::new(engine.wasmtime(), Guest::new(plugin.name(), limits, slow_lane));
         store.limiter(|guest| &mut guest.memory);
         store.epoch_deadline_callback(on_tick);
-        begin(&mut store, limits.configure_time, limits.max_output);
+        begin(&mut store, limits.configure_time);
         let broken = |error: wasmtime::Error| ConfigureError::Broken(format!("{error:#}"));
         let instance = match plugin.pre().instantiate_async(&mut store).await {
             Ok(instance) => instance,
@@ -91,7 +117,7 @@ impl Instance {
         let decode: draft::Decode = decode.typed(&store).map_err(broken)?;
         let encode: draft::Encode = encode.typed(&store).map_err(broken)?;
         let called = configure.call_async(&mut store, (config.to_owned(),)).await;
-        store.data_mut().end();
+        store.data_mut().meter.end();
         match called {
             Ok((Ok(info),)) => {
                 let instance = Self { store, decode, encode, last_used: Instant::now() };
@@ -110,10 +136,10 @@ impl Instance {
         messages: &[Uplink],
     ) -> Result<Vec<Decoded>, Failure> {
         let _running = engine.running();
-        begin(&mut self.store, limits.time(messages.len()), limits.output(messages.len()));
+        begin(&mut self.store, limits.call_time);
         let batch = messages.iter().map(draft::Uplink::from).collect();
         let result = self.decode.call_async(&mut self.store, (batch,)).await;
-        self.store.data_mut().end();
+        self.store.data_mut().meter.end();
         let (decoded,) = result.map_err(|error| failure(&mut self.store, &error))?;
         check_length("decode", decoded.len(), messages.len())?;
         decoded
@@ -131,19 +157,18 @@ impl Instance {
         commands: &[Command],
     ) -> Result<Vec<Result<Bytes, Reject>>, Failure> {
         let _running = engine.running();
-        begin(&mut self.store, limits.time(commands.len()), limits.output(commands.len()));
+        begin(&mut self.store, limits.call_time);
         let batch = commands.iter().map(draft::Command::from).collect();
         let result = self.encode.call_async(&mut self.store, (batch,)).await;
-        self.store.data_mut().end();
+        self.store.data_mut().meter.end();
         let (encoded,) = result.map_err(|error| failure(&mut self.store, &error))?;
         check_length("encode", encoded.len(), commands.len())?;
-        Ok(encoded.into_iter().map(|result| result.map_err(Reject::from)).collect())
+        encoded.into_iter().map(|result| draft::encoded_into_model(result).map_err(contract)).collect()
     }
 
     /// Whether its memory, which never shrinks, has come so near to the limit that a new instance should take over.
     pub(crate) fn is_worn(&self) -> bool {
-        let memory = &self.store.data().memory;
-        memory.used > memory.limit / 4 * 3
+        self.store.data().memory.is_nearly_used_up()
     }
 }
 
@@ -156,28 +181,23 @@ fn check_length(function: &str, returned: usize, given: usize) -> Result<(), Fai
 }
 
 fn contract(detail: String) -> Failure {
-    Failure { cause: Cause::Contract, detail }
+    Failure::new(Cause::Contract, detail)
 }
 
 /// What a store knows of its guest.
 pub(crate) struct Guest {
     plugin: String,
     memory: MemoryLimit,
-    meter: Meter,
+    pub(crate) meter: Meter,
     log: LogLimit,
 }
 
 impl Guest {
-    fn new(plugin: &str, limits: &Limits, slow_lane: Arc<Semaphore>) -> Self {
+    fn new(plugin: &str, limits: &Limits, slow_lane: Option<Arc<Semaphore>>) -> Self {
         Self {
             plugin: plugin.to_owned(),
-            memory: MemoryLimit { limit: limits.memory, used: 0, refused: false },
-            meter: Meter {
-                budget: Duration::ZERO,
-                used: Duration::ZERO,
-                timed_out: false,
-                shared: Arc::new(Shared { resumed: AtomicU64::new(0), permit: Mutex::new(None), slow_lane }),
-            },
+            memory: MemoryLimit::new(limits.memory),
+            meter: Meter::new(slow_lane),
             log: LogLimit { window: Instant::now(), lines: 0 },
         }
     }
@@ -187,8 +207,7 @@ impl Guest {
         if !self.log.admits(Instant::now()) {
             return;
         }
-        let end = (0..=message.len().min(LogLimit::MAX_LENGTH)).rev().find(|end| message.is_char_boundary(*end));
-        let message = &message[..end.unwrap_or(0)];
+        let message = &message[..message.floor_char_boundary(LogLimit::MAX_LENGTH)];
         let plugin = self.plugin.as_str();
         match level {
             draft::Level::Debug => tracing::debug!(target: "plugin", plugin, "{message}"),
@@ -197,80 +216,21 @@ impl Guest {
             draft::Level::Error => tracing::error!(target: "plugin", plugin, "{message}"),
         }
     }
-
-    /// A call has ended: a permit for the slow lane goes back.
-    fn end(&mut self) {
-        self.meter.shared.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
 }
 
 /// Prepares a call: how long it may compute and how much it may return.
-fn begin(store: &mut Store<Guest>, budget: Duration, max_output: usize) {
-    store.set_hostcall_fuel(max_output);
+fn begin(store: &mut Store<Guest>, budget: Duration) {
+    store.set_hostcall_fuel(bounds::CALL_BYTES);
     store.set_epoch_deadline(1);
-    let meter = &mut store.data_mut().meter;
-    meter.budget = budget;
-    meter.used = Duration::ZERO;
-    meter.timed_out = false;
-    meter.shared.resumed.store(0, Ordering::Relaxed);
-}
-
-/// How long a guest has computed. Counted in the thread's CPU time between two resumptions, so that neither the other
-/// guests that run in between nor a busy machine use up its budget.
-struct Meter {
-    budget: Duration,
-    used: Duration,
-    timed_out: bool,
-    shared: Arc<Shared>,
-}
-
-/// What the pause between two ticks needs for itself.
-struct Shared {
-    /// Thread CPU time in nanoseconds when the guest was resumed last; 0 before the first tick of a call.
-    resumed: AtomicU64,
-    /// The place in the slow lane, from the first tick to the end of the call.
-    permit: Mutex<Option<OwnedSemaphorePermit>>,
-    slow_lane: Arc<Semaphore>,
-}
-
-/// A guest is asked at each tick of the clock: stop for good, or make room and go on later.
-fn on_tick(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
-    let meter = &mut store.data_mut().meter;
-    let resumed = meter.shared.resumed.load(Ordering::Relaxed);
-    let first = resumed == 0;
-    if !first {
-        meter.used += Duration::from_nanos(thread_cpu().saturating_sub(resumed));
-    }
-    if meter.used > meter.budget {
-        meter.timed_out = true;
-        return Ok(UpdateDeadline::Interrupt);
-    }
-    let shared = meter.shared.clone();
-    Ok(UpdateDeadline::YieldCustom(
-        1,
-        Box::pin(async move {
-            if first {
-                // Fails only when the semaphore is closed, which nobody does.
-                let permit = shared.slow_lane.clone().acquire_owned().await.ok();
-                *shared.permit.lock().unwrap_or_else(PoisonError::into_inner) = permit;
-            }
-            tokio::task::yield_now().await;
-            shared.resumed.store(thread_cpu().max(1), Ordering::Relaxed);
-        }),
-    ))
-}
-
-fn thread_cpu() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+    store.data_mut().meter.begin(budget);
 }
 
 fn failure(store: &mut Store<Guest>, error: &wasmtime::Error) -> Failure {
     let guest = store.data_mut();
-    guest.end();
-    let cause = if guest.meter.timed_out {
+    guest.meter.end();
+    let cause = if guest.meter.timed_out() {
         Cause::Timeout
-    } else if guest.memory.refused {
+    } else if guest.memory.refused() {
         Cause::Memory
     } else if error.downcast_ref::<Trap>().is_some() {
         Cause::Trap
@@ -278,32 +238,7 @@ fn failure(store: &mut Store<Guest>, error: &wasmtime::Error) -> Failure {
         // The runtime refused to lift what was returned: too much of it, text that is not UTF-8, a list out of bounds.
         Cause::Contract
     };
-    Failure { cause, detail: format!("{error:?}") }
-}
-
-/// Counts and refuses growth over the limit.
-struct MemoryLimit {
-    limit: usize,
-    used: usize,
-    refused: bool,
-}
-
-impl ResourceLimiter for MemoryLimit {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let used = self.used.saturating_add(desired.saturating_sub(current));
-        if used > self.limit {
-            self.refused = true;
-            return Ok(false);
-        }
-        self.used = used;
-        Ok(true)
-    }
-
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let allowed = desired <= Limits::MAX_TABLE_ELEMENTS;
-        self.refused |= !allowed;
-        Ok(allowed)
-    }
+    Failure::new(cause, format_args!("{error:?}"))
 }
 
 /// So many lines a second, each of so many bytes.
@@ -323,5 +258,18 @@ impl LogLimit {
         }
         self.lines += 1;
         self.lines <= Self::MAX_LINES_PER_SECOND
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_cut_between_characters() {
+        assert_eq!(Failure::new(Cause::Trap, "short").detail, "short");
+        let long = "ä".repeat(Failure::MAX_DETAIL);
+        assert_eq!(Failure::new(Cause::Trap, format_args!("x{long}{long}")).detail.len(), Failure::MAX_DETAIL - 1);
+        assert_eq!(Failure::new(Cause::Trap, format_args!("{long:?}")).detail.len(), Failure::MAX_DETAIL - 1);
     }
 }

@@ -10,8 +10,10 @@
 //! - [`load`]: bytes to a checked plugin
 //! - [`contract`]: one adapter per version of the WIT contract
 //! - [`instance`]: one running guest with its limits
+//! - `meter`, `memory`: how long a guest computes and how much memory it takes
 //! - [`converter`]: a plugin with a profile's configuration
 //! - [`pool`]: a worker's instances; calls, and what happens when a guest fails
+//! - `isolate`: which messages of a batch are to blame for that
 //! - [`watch`]: when the directories with plugins and profiles have changed
 //!
 //! Knows nothing of MQTT, devices, or where events go.
@@ -21,7 +23,10 @@ pub mod contract;
 pub mod converter;
 pub mod engine;
 mod instance;
+mod isolate;
 pub mod load;
+mod memory;
+mod meter;
 pub mod pool;
 pub mod watch;
 

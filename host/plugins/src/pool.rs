@@ -2,23 +2,21 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::{Command, Decoded, Reject, TenantId};
+use tokio::sync::SemaphorePermit;
 
 use crate::contract::Uplink;
 use crate::converter::{ConfigureError, Converter};
 use crate::instance::{Failure, Instance};
-
-/// A call takes at most so many messages; more of them gain nothing (measured) and make others wait.
-const MAX_BATCH: usize = 64;
+use crate::isolate::isolate;
 
 /// Why a message has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The guest failed on this very message: dead-letter it (spec 4.3, last row).
+    /// The guest failed on this very message, alone and in an instance made afresh: dead-letter it (spec 4.3, last row).
     #[error("plugin failed: {}: {}", .0.cause.as_str(), .0.detail)]
     Failed(Failure),
     /// No instance can be started; no message is at fault.
@@ -79,8 +77,9 @@ impl Pool {
         self.idle.borrow().values().map(Vec::len).sum()
     }
 
-    /// Runs a batch through instances. When a guest fails, its batch is run again in halves on new instances until the
-    /// guilty message stands alone; the rest goes on. A converter is pure, so running again does no harm.
+    /// Runs messages through instances, as many at once as may share a call. A guest that fails may be at fault itself,
+    /// its memory used up by what it had before: so only instances made afresh prove a message guilty. A converter is
+    /// pure, so running again does no harm.
     async fn run<In, Out>(
         &self,
         converter: &Converter,
@@ -88,59 +87,90 @@ impl Pool {
         inputs: &[In],
         call: impl AsyncFn(&mut Instance, &[In]) -> Result<Vec<Out>, Failure>,
     ) -> Vec<Result<Out, CallError>> {
-        let most = if converter.limits.fresh_instances { 1 } else { MAX_BATCH };
         let mut results = Vec::with_capacity(inputs.len());
-        // The ranges still to be run, the first one on top.
-        let starts = (0..inputs.len()).step_by(most).rev();
-        let mut ranges: Vec<Range<usize>> = starts.map(|start| start..inputs.len().min(start + most)).collect();
-        while let Some(range) = ranges.pop() {
-            let _call = converter.calls.acquire().await;
-            let mut instance = match self.take(converter, tenant).await {
-                Ok(instance) => instance,
-                Err(error) => {
-                    let unavailable = || Err(CallError::Unavailable(error.to_string()));
-                    results.extend(range.map(|_| unavailable()));
-                    continue;
+        let mut waited = false;
+        for batch in inputs.chunks(converter.limits.batch()) {
+            count(converter, batch.len());
+            let attempt = self.first(converter, tenant, &mut waited, batch, &call).await;
+            match attempt {
+                Ok(list) => results.extend(list.into_iter().map(Ok)),
+                Err(Trouble::Guilty(failure)) => results.push(Err(CallError::Failed(failure))),
+                Err(Trouble::Suspect) => {
+                    let rerun = async |part| self.again(converter, tenant, &batch[part], &call).await;
+                    results.extend(isolate(batch.len(), rerun).await);
                 }
-            };
-            let started = Instant::now();
-            let result = call(&mut instance, &inputs[range.clone()]).await;
-            record(converter, range.len(), started.elapsed(), result.as_ref().err());
-            match result {
-                Ok(list) => {
-                    converter.faults.success();
-                    results.extend(list.into_iter().map(Ok));
-                    self.give_back(converter, tenant, instance);
-                }
-                Err(failure) => {
-                    converter.faults.failure();
-                    drop(instance);
-                    if range.len() == 1 {
-                        results.push(Err(CallError::Failed(failure)));
-                    } else {
-                        let middle = range.start + range.len() / 2;
-                        ranges.push(middle..range.end);
-                        ranges.push(range.start..middle);
-                    }
+                Err(Trouble::NoInstance(reason)) => {
+                    results.extend(batch.iter().map(|_| Err(CallError::Unavailable(reason.clone()))));
                 }
             }
+        }
+        if results.iter().any(Result::is_ok) {
+            converter.faults.success();
+        } else if !results.is_empty() {
+            converter.faults.failure();
         }
         results
     }
 
-    async fn take(&self, converter: &Converter, tenant: TenantId) -> Result<Instance, ConfigureError> {
-        let idle = self.idle.borrow_mut().get_mut(&(converter.id, tenant)).and_then(Vec::pop);
-        if let Some(instance) = idle {
-            return Ok(instance);
-        }
-        if let Some(backoff) = converter.faults.backoff() {
+    /// Calls an instance that is idle, or a new one if there is none; that may have to wait, but once is enough for all
+    /// batches of a run.
+    async fn first<In, Out>(
+        &self,
+        converter: &Converter,
+        tenant: TenantId,
+        waited: &mut bool,
+        batch: &[In],
+        call: &impl AsyncFn(&mut Instance, &[In]) -> Result<Vec<Out>, Failure>,
+    ) -> Result<Vec<Out>, Trouble> {
+        let mut permit = permit(converter).await;
+        let mut idle = self.idle_instance(converter, tenant);
+        if idle.is_none()
+            && !std::mem::replace(waited, true)
+            && let Some(backoff) = converter.faults.backoff()
+        {
+            // Others may have an instance and need only the permit.
+            drop(permit);
             tokio::time::sleep(backoff).await;
+            permit = self::permit(converter).await;
+            idle = self.idle_instance(converter, tenant);
         }
-        let started = Instance::start(&converter.engine, &converter.plugin, &converter.config, &converter.limits).await;
-        if started.is_err() {
-            converter.faults.failure();
+        let is_fresh = idle.is_none();
+        let mut instance = match idle {
+            Some(instance) => instance,
+            None => start(converter).await.map_err(|error| Trouble::NoInstance(error.to_string()))?,
+        };
+        let result = timed(converter, &mut instance, batch, call).await;
+        drop(permit);
+        match result {
+            Ok(list) => {
+                self.give_back(converter, tenant, instance);
+                Ok(list)
+            }
+            Err(failure) if is_fresh && batch.len() == 1 => Err(Trouble::Guilty(failure)),
+            Err(_) => Err(Trouble::Suspect),
         }
-        started.map(|(instance, _)| instance)
+    }
+
+    /// Calls an instance made afresh with a part of a batch on which a guest failed.
+    async fn again<In, Out>(
+        &self,
+        converter: &Converter,
+        tenant: TenantId,
+        part: &[In],
+        call: &impl AsyncFn(&mut Instance, &[In]) -> Result<Vec<Out>, Failure>,
+    ) -> Result<Vec<Out>, CallError> {
+        let _permit = permit(converter).await;
+        let mut instance = start(converter).await.map_err(|error| CallError::Unavailable(error.to_string()))?;
+        let list = timed(converter, &mut instance, part, call).await.map_err(CallError::Failed)?;
+        // One of them is enough for what comes next, however many it took to find the guilty.
+        if self.idle.borrow().get(&(converter.id, tenant)).is_none_or(Vec::is_empty) {
+            self.give_back(converter, tenant, instance);
+        }
+        Ok(list)
+    }
+
+    fn idle_instance(&self, converter: &Converter, tenant: TenantId) -> Option<Instance> {
+        self.idle.borrow_mut().get_mut(&(converter.id, tenant)).and_then(Vec::pop)
     }
 
     fn give_back(&self, converter: &Converter, tenant: TenantId, mut instance: Instance) {
@@ -158,11 +188,49 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-/// Metrics of a call, which is a batch: nothing here is done per message.
+/// Why the first call with a batch gave no results.
+enum Trouble {
+    /// Its only message is at fault.
+    Guilty(Failure),
+    /// The instance or any of the messages may be at fault.
+    Suspect,
+    /// There is nobody to call.
+    NoInstance(String),
+}
+
+/// At most so many calls of a converter at once (design §5).
+async fn permit(converter: &Converter) -> Option<SemaphorePermit<'_>> {
+    // Fails only when the semaphore is closed, which nobody does.
+    converter.calls.acquire().await.ok()
+}
+
+async fn start(converter: &Converter) -> Result<Instance, ConfigureError> {
+    let Converter { engine, plugin, config, limits, .. } = converter;
+    Instance::start(engine, plugin, config, limits, Some(engine.slow_lane())).await.map(|(instance, _)| instance)
+}
+
+async fn timed<In, Out>(
+    converter: &Converter,
+    instance: &mut Instance,
+    batch: &[In],
+    call: &impl AsyncFn(&mut Instance, &[In]) -> Result<Vec<Out>, Failure>,
+) -> Result<Vec<Out>, Failure> {
+    let started = Instant::now();
+    let result = call(instance, batch).await;
+    record(converter, batch.len(), started.elapsed(), result.as_ref().err());
+    result
+}
+
+/// Metrics of a batch, counted once however often it is run: nothing here is done per message.
+fn count(converter: &Converter, messages: usize) {
+    let plugin = converter.plugin.name().to_owned();
+    metrics::counter!("tidegate_plugin_messages_total", "plugin" => plugin).increment(messages as u64);
+}
+
+/// Metrics of a call.
 fn record(converter: &Converter, messages: usize, took: Duration, failure: Option<&Failure>) {
     let plugin = || converter.plugin.name().to_owned();
     metrics::histogram!("tidegate_plugin_call_seconds", "plugin" => plugin()).record(took);
-    metrics::counter!("tidegate_plugin_messages_total", "plugin" => plugin()).increment(messages as u64);
     if let Some(failure) = failure {
         let cause = failure.cause.as_str();
         metrics::counter!("tidegate_plugin_failures_total", "plugin" => plugin(), "cause" => cause).increment(1);

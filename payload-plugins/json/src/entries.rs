@@ -37,8 +37,8 @@ pub fn entries(reader: &mut Reader<'_>, settings: &Settings) -> Result<Vec<Entry
 #[derive(Default)]
 pub struct Members {
     list: Vec<(String, Option<Value>)>,
-    /// The first member that has no value, remembered because a later one may show that nobody asks for it.
-    error: Option<PayloadError>,
+    /// Which members of the list have no value, and why; remembered because a later one may show that nobody asks.
+    errors: Vec<(usize, PayloadError)>,
 }
 
 impl Members {
@@ -62,30 +62,28 @@ impl Members {
             }
             scalar => scalar_value(scalar, settings).map_err(|problem| PayloadError::content(problem, at)),
         };
-        match value.and_then(|value| check_key(&key, settings, at).map(|()| value)) {
-            Ok(value) => {
-                // The usual object has a handful of members; growing by doubling from one would move them three times.
-                if self.list.capacity() == 0 {
-                    self.list.reserve(8);
-                }
-                self.list.push((key.into_owned(), value));
-            }
-            Err(error) => {
-                self.error.get_or_insert(error.of_key(&key));
-            }
+        let value = value.and_then(|value| check_key(&key, settings, at).map(|()| value)).unwrap_or_else(|error| {
+            self.errors.push((self.list.len(), error.of_key(&key)));
+            None
+        });
+        // The usual object has a handful of members; growing by doubling from one would move them three times.
+        if self.list.capacity() == 0 {
+            self.list.reserve(8);
         }
+        self.list.push((key.into_owned(), value));
         Ok(())
     }
 
     /// The entries: of equal keys the last wins (spec 7.1), null is skipped (spec 7.4).
     ///
     /// # Errors
-    /// The first value that breaks a payload rule.
+    /// The first value that breaks a payload rule and that no later one replaces.
     pub fn into_entries(self) -> Result<Vec<Entry>, PayloadError> {
-        if let Some(error) = self.error {
+        let repeated = repeated(&self.list, |(key, _)| key.as_str());
+        let stands = |(at, _): &(usize, PayloadError)| !repeated.get(*at).is_some_and(|repeated| *repeated);
+        if let Some((_, error)) = self.errors.into_iter().find(stands) {
             return Err(error);
         }
-        let repeated = repeated(&self.list, |(key, _)| key.as_str());
         let entry = |(key, value): (String, Option<Value>)| value.map(|value| Entry { key, value });
         Ok(if repeated.is_empty() {
             self.list.into_iter().filter_map(entry).collect()

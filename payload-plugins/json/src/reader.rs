@@ -199,19 +199,20 @@ impl<'a> Reader<'a> {
                     self.at += 1;
                     return Ok(text);
                 }
-                Some(b'\\') => text.push(self.escape()?),
+                Some(b'\\') => text.push(self.escape(quote)?),
                 Some(_) => return self.fail("no control character inside a string expected"),
                 None => return self.fail("closing quote expected"),
             }
         }
     }
 
-    fn escape(&mut self) -> Result<char, SyntaxError> {
+    fn escape(&mut self, quote: u8) -> Result<char, SyntaxError> {
         let begin = self.at;
         self.at += 1;
         let escaped = match self.peek() {
             Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
-            Some(b'\'') if self.lenient => '\'',
+            // What ends a single-quoted string can be in one; strict JSON has no such escape.
+            Some(b'\'') if quote == b'\'' => '\'',
             Some(b'b') => '\u{8}',
             Some(b'f') => '\u{c}',
             Some(b'n') => '\n',
@@ -301,7 +302,8 @@ impl<'a> Reader<'a> {
             "null" => Ok(Token::Null),
             // Not numbers and not words either (spec 7.1).
             "" | "NaN" | "Infinity" => Err(SyntaxError { at: start, problem: "value expected" }),
-            _ if self.lenient => Ok(Token::String(Cow::Borrowed(word))),
+            // A number without its first digit is no word, whatever a cast would make of it.
+            _ if self.lenient && !word.starts_with('.') => Ok(Token::String(Cow::Borrowed(word))),
             _ => Err(SyntaxError { at: start, problem: "value expected" }),
         }
     }

@@ -75,7 +75,9 @@ async fn run(
             () = settled(watch.as_ref()) => {}
         }
         // A folder that was not there before may be now.
-        watch = watch.or_else(|| self::watch(&builder));
+        if watch.as_ref().is_none_or(|watch| !watch.is_current()) {
+            watch = self::watch(&builder);
+        }
         let current = profiles.all();
         if let Some(set) = builder.build(&current, &|_| {}).await {
             report(&current, &set);
@@ -85,8 +87,7 @@ async fn run(
 }
 
 fn watch(builder: &Builder) -> Option<Watch> {
-    let folders = builder.folders().into_iter().filter(|folder| folder.is_dir());
-    Watch::new(folders).inspect_err(|error| tracing::warn!("{error}; looking every 15 s instead")).ok()
+    Watch::new(builder.folders()).inspect_err(|error| tracing::warn!("{error}; looking every 15 s instead")).ok()
 }
 
 async fn settled(watch: Option<&Watch>) {

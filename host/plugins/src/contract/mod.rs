@@ -1,7 +1,9 @@
 //! The contract between host and guests: one module for each version of the WIT files, which turns that version's types
 //! into those of [`model`]. Old versions keep loading through their module when a newer one comes.
 
+pub(crate) mod bounds;
 pub(crate) mod draft;
+mod json_text;
 
 use bytes::Bytes;
 use model::{Operation, Timestamp};

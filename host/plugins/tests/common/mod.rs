@@ -23,9 +23,15 @@ pub fn limits() -> Limits {
 
 /// `tests/wat/<name>.wat` with the functions that every guest needs, and the metadata that bindings would add.
 pub fn wat(name: &str) -> Vec<u8> {
+    wat_with(name, "", "")
+}
+
+/// The same with another text in the place of some of its own.
+pub fn wat_with(name: &str, from: &str, to: &str) -> Vec<u8> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wat");
     let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
     let text = read(&format!("{name}.wat")).replace(";; COMMON", &read("common.txt"));
+    let text = if from.is_empty() { text } else { text.replace(from, to) };
     let mut module = wat::parse_str(text).unwrap();
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(workspace("wit/draft")).unwrap();

@@ -6,7 +6,9 @@ use model::{Decoded as ModelDecoded, Reject as ModelReject, Timestamp, event};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use super::super::Uplink as ModelUplink;
-use super::{Credentials, Entry, Operation, entries_into_model};
+use super::super::bounds::Size;
+use super::super::json_text;
+use super::{Credentials, Entry, Operation};
 
 #[derive(ComponentType, Lower)]
 #[component(record)]
@@ -50,15 +52,40 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
-    /// The same for the host, if it is within the rights of the session and within what `uplink` may mean.
+    /// The same for the host, if it is within the rights of the session and within what `uplink` may mean. A message
+    /// that became too much is an invalid payload (design §3), whatever it became.
     ///
     /// # Errors
     /// Says what the guest did that the contract does not allow here.
     pub(crate) fn into_model(self, uplink: &ModelUplink) -> Result<ModelDecoded, String> {
+        let size = self.size();
+        if let Some(reason) = size.excess() {
+            let reject =
+                ModelReject { fault: ModelFault::Malformed, reason: format!("{}: {reason}", uplink.operation) };
+            return Ok(ModelDecoded { events: Vec::new(), rejects: vec![reject] });
+        }
+        if size.doubtful {
+            self.events.iter().try_for_each(|event| event.body.check())?;
+        }
         let events = self.events.into_iter().map(|event| event.into_model(uplink)).collect::<Result<_, _>>()?;
-        let rejects = self.rejects.into_iter().map(ModelReject::from).collect();
+        let rejects = self.rejects.into_iter().map(Reject::into_model).collect::<Result<_, _>>()?;
         Ok(ModelDecoded { events, rejects })
     }
+
+    fn size(&self) -> Size {
+        let mut size = Size { events: self.events.len() + self.rejects.len(), ..Size::default() };
+        self.events.iter().for_each(|event| event.body.count(&mut size));
+        size.bytes += self.rejects.iter().map(|reject| reject.reason.len()).sum::<usize>();
+        size
+    }
+}
+
+/// Nothing grants a session the right to speak for a child yet.
+fn no_child(child: Option<&String>) -> Result<(), String> {
+    child.map_or(Ok(()), |child| {
+        let child = &child[..child.floor_char_boundary(256)]; // an operator reads this
+        Err(format!("named the child {child:?} in a session that is no gateway"))
+    })
 }
 
 #[derive(ComponentType, Lift)]
@@ -70,16 +97,13 @@ pub(crate) struct Event {
 
 impl Event {
     fn into_model(self, uplink: &ModelUplink) -> Result<Body, String> {
-        if let Some(child) = self.child {
-            return Err(format!("named the child {child:?} in a session that is no gateway"));
-        }
+        no_child(self.child.as_ref())?;
         match (self.body, uplink.operation) {
             (EventBody::Telemetry(samples), ModelOperation::Telemetry) => {
-                let sample = |sample: Sample| sample.into_model(uplink.received);
-                samples.into_iter().map(sample).collect::<Result<_, _>>().map(Body::Telemetry)
+                Ok(Body::Telemetry(samples.into_iter().map(|sample| sample.into_model(uplink.received)).collect()))
             }
             (EventBody::ClientAttributes(entries), ModelOperation::Attributes) => {
-                entries_into_model(entries).map(Body::ClientAttributes)
+                Ok(Body::ClientAttributes(entries.into_iter().map(Into::into).collect()))
             }
             (EventBody::RpcRequest(request), ModelOperation::RpcRequest(id)) if request.id == id => {
                 let RpcRequest { id, method, params, context } = request;
@@ -117,6 +141,39 @@ pub(crate) enum EventBody {
     GatewayLatency(GatewayLatency),
 }
 
+impl EventBody {
+    /// What no operation may become yet is refused for that and not for its size.
+    fn count(&self, size: &mut Size) {
+        match self {
+            Self::Telemetry(samples) => {
+                size.values += samples.len();
+                samples.iter().flat_map(|sample| &sample.entries).for_each(|entry| entry.count(size));
+            }
+            Self::ClientAttributes(entries) | Self::SharedAttributes(entries) => {
+                entries.iter().for_each(|entry| entry.count(size));
+            }
+            Self::RpcRequest(request) => {
+                size.bytes += request.method.len() + request.params.len() + request.context.len();
+                size.doubtful = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// # Errors
+    /// Says what the contract does not allow.
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Telemetry(samples) => samples.iter().flat_map(|sample| &sample.entries).try_for_each(Entry::check),
+            Self::ClientAttributes(entries) | Self::SharedAttributes(entries) => {
+                entries.iter().try_for_each(Entry::check)
+            }
+            Self::RpcRequest(request) => json_text::value(&request.params, "params"),
+            _ => Ok(()),
+        }
+    }
+}
+
 #[derive(ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct Sample {
@@ -125,8 +182,11 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    fn into_model(self, received: Timestamp) -> Result<ModelSample, String> {
-        Ok(ModelSample { time: self.time.map_or(received, Timestamp), entries: entries_into_model(self.entries)? })
+    fn into_model(self, received: Timestamp) -> ModelSample {
+        ModelSample {
+            time: self.time.map_or(received, Timestamp),
+            entries: self.entries.into_iter().map(Into::into).collect(),
+        }
     }
 }
 
@@ -212,14 +272,19 @@ pub(crate) struct Reject {
     reason: String,
 }
 
-impl From<Reject> for ModelReject {
-    fn from(reject: Reject) -> Self {
-        let fault = match reject.fault {
+impl Reject {
+    /// The same for the host. A refusal for a child only, where there is none, would refuse nothing.
+    ///
+    /// # Errors
+    /// Names the child.
+    pub(crate) fn into_model(self) -> Result<ModelReject, String> {
+        no_child(self.child.as_ref())?;
+        let fault = match self.fault {
             Fault::Malformed => ModelFault::Malformed,
             Fault::Unsupported => ModelFault::Unsupported,
             Fault::Denied => ModelFault::Denied,
         };
-        Self { fault, reason: reject.reason }
+        Ok(ModelReject { fault, reason: self.reason })
     }
 }
 

@@ -2,9 +2,25 @@
 
 use bytes::Bytes;
 use model::command::Command as ModelCommand;
+use model::{Fault, Reject as ModelReject};
 use wasmtime::component::{ComponentType, Lower};
 
-use super::{Credentials, Entry};
+use super::super::bounds::Size;
+use super::{Credentials, Entry, Reject};
+
+/// What `encode` made of one command, for the host.
+///
+/// # Errors
+/// Says what the guest did that the contract does not allow here.
+pub(crate) fn encoded_into_model(encoded: Result<Bytes, Reject>) -> Result<Result<Bytes, ModelReject>, String> {
+    match encoded {
+        Ok(payload) => Ok(match Size::payload_excess(payload.len()) {
+            Some(reason) => Err(ModelReject { fault: Fault::Malformed, reason }),
+            None => Ok(payload),
+        }),
+        Err(reject) => reject.into_model().map(Err),
+    }
+}
 
 #[derive(ComponentType, Lower)]
 #[component(record)]

@@ -15,9 +15,10 @@ use bytes::Bytes;
 use model::{Entry as ModelEntry, Value as ModelValue};
 use wasmtime::component::{ComponentType, Lift, Lower, TypedFunc, flags};
 
-use super::Operations as ModelOperations;
+use super::bounds::Size;
+use super::{Operations as ModelOperations, json_text};
 pub(crate) use decode::{Decoded, Reject, Uplink};
-pub(crate) use encode::Command;
+pub(crate) use encode::{Command, encoded_into_model};
 
 /// The interface that a converter exports.
 pub(crate) const CONVERSION: &str = "tidegate:plugin/conversion@0.1.0-draft";
@@ -147,24 +148,56 @@ pub(crate) struct Entry {
     value: Value,
 }
 
-fn entries_into_model(entries: Vec<Entry>) -> Result<Vec<ModelEntry>, String> {
-    entries.into_iter().map(Entry::into_model).collect()
-}
-
 impl Entry {
-    fn into_model(self) -> Result<ModelEntry, String> {
-        let Self { key, value } = self;
-        if key.is_empty() {
+    /// In bytes, far above what any profile sets as `max_key_length` (spec 7.4).
+    const MAX_KEY: usize = 65_535;
+
+    #[inline]
+    fn count(&self, size: &mut Size) {
+        size.values += 1;
+        size.bytes += self.key.len();
+        size.doubtful |= self.key.is_empty() || self.key.len() > Self::MAX_KEY;
+        match &self.value {
+            Value::Boolean(_) | Value::Long(_) => {}
+            Value::Double(double) => size.doubtful |= !double.is_finite(),
+            Value::String(text) => size.bytes += text.len(),
+            Value::Json(text) => {
+                size.bytes += text.len();
+                size.doubtful = true;
+            }
+        }
+    }
+
+    /// # Errors
+    /// Says what the contract does not allow.
+    fn check(&self) -> Result<(), String> {
+        let length = self.key.len();
+        if length == 0 {
             return Err("returned an empty key".to_owned());
         }
-        let value = match value {
+        if length > Self::MAX_KEY {
+            return Err(format!("returned a key of {length} bytes: at most {} expected", Self::MAX_KEY));
+        }
+        match &self.value {
+            Value::Double(double) if !double.is_finite() => {
+                Err(format!("returned the double {double}: a finite number expected"))
+            }
+            Value::Json(text) => json_text::document(text, "a value"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<Entry> for ModelEntry {
+    fn from(entry: Entry) -> Self {
+        let value = match entry.value {
             Value::Boolean(value) => ModelValue::Boolean(value),
             Value::Long(value) => ModelValue::Long(value),
             Value::Double(value) => ModelValue::Double(value),
             Value::String(value) => ModelValue::String(value),
             Value::Json(value) => ModelValue::Json(value),
         };
-        Ok(ModelEntry { key, value })
+        Self { key: entry.key, value }
     }
 }
 
