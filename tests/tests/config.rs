@@ -73,7 +73,7 @@ fn mistakes_in_the_settings_file() {
         ("max_inflight = 0\n", ":1: max_inflight: at least 1 expected"),
         ("max_inflight = 70000\n", ":1: max_inflight: invalid value: integer `70000`, expected u16"),
         ("max_payload_size = -1\n", ":1: max_payload_size: invalid value: integer `-1`, expected u32"),
-        ("max_payload_size = 300000000\n", ":1: max_payload_size: at most 268435455 expected"),
+        ("max_payload_size = 2000000\n", ":1: max_payload_size: at most 1398085 expected"),
         (
             "\n\nsession_timeout = \"soon\"\n",
             ":3: session_timeout: invalid value: string \"soon\", expected a number of seconds, or a text such as \"10 min\"",

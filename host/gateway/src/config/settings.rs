@@ -265,9 +265,6 @@ impl Settings {
                 return Err((key, "at least 1 expected".to_owned()));
             }
         }
-        if self.max_payload_size > 268_435_455 {
-            return Err(("max_payload_size", "at most 268435455 expected, the largest that MQTT can say".to_owned()));
-        }
         if let Err(error) = self.log.filter.parse::<tracing_subscriber::filter::EnvFilter>() {
             return Err(("log.filter", error.to_string()));
         }
@@ -276,7 +273,18 @@ impl Settings {
 
     /// The first setting that does not go with the others, and what was expected; for when all sources have been read.
     pub(super) fn check_together(&self) -> Result<(), (&'static str, String)> {
-        let Err(error) = self.event_log_settings().check() else { return Ok(()) };
+        let log = self.event_log_settings();
+        let Err(error) = log.check() else {
+            // As events, a message may take up to about two and a half times its size; as a dead letter, a little more
+            // than its size. What is larger than a record would be refused for ever.
+            let most = log.record_limit() / 3;
+            if u64::from(self.max_payload_size) > most {
+                let expected =
+                    format!("at most {most} expected, a third of the largest event that the event log stores");
+                return Err(("max_payload_size", expected));
+            }
+            return Ok(());
+        };
         match error {
             log::OpenError::Setting { setting, expected, got } => {
                 let key = match setting {

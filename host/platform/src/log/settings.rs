@@ -59,6 +59,12 @@ impl Settings {
         }
     }
 
+    /// The largest event that is stored, in bytes of its record.
+    #[must_use]
+    pub fn record_limit(&self) -> u64 {
+        super::format::payload_limit(self.segment_bytes) as u64
+    }
+
     /// Checks every setting for itself and against the others.
     ///
     /// # Errors
