@@ -1,6 +1,6 @@
 //! An MQTT client that sends and shows every byte, so that a test can do what no decent client would.
 //!
-//! - [`write`]: packets to be sent, well made or not
+//! - [`mod@write`]: packets to be sent, well made or not
 //! - [`read`]: packets of the gateway, taken apart far enough to be judged
 
 pub mod read;

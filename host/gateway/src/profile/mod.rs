@@ -1,6 +1,6 @@
 //! Device profiles: what they say, what is made of them, and how they change while the gateway runs.
 //!
-//! - [`file`]: the text of a profile, and what is wrong with it
+//! - [`mod@file`]: the text of a profile, and what is wrong with it
 //! - [`build`]: from text and plugins to a [`Profile`] that can be used
 //! - [`payload`]: the payload rules that every plugin is told
 //! - [`check`]: a plugin by itself
