@@ -1,7 +1,10 @@
 //! Which log this is and which run: the file `identity`.
 //!
 //! The run number makes event ids unique by means of the log folder alone: it is counted up, durably, before the first
-//! id of a run is handed out.
+//! id of a run is handed out. A new log begins with the time at which it is made, so that its ids are not those of a log
+//! that was there before it: readers take an event whose id they know for a repetition.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::disk::{Disk, DiskError, replace};
 use super::{OpenError, small_file};
@@ -15,7 +18,7 @@ const FORMAT: u32 = 1;
 pub(crate) struct Identity {
     /// Drawn at random when the log is created.
     pub(crate) log: u64,
-    /// Counted up at each start, from 1.
+    /// Counted up at each start, from the second since 1970 in which the log was created.
     pub(crate) boot: u32,
 }
 
@@ -42,10 +45,10 @@ impl Identity {
     /// Begins the next run.
     pub(crate) fn next_run(disk: &dyn Disk, before: Option<Self>) -> Result<Self, OpenError> {
         let (log, boot) = match before {
-            Some(Self { log, boot }) => (log, boot),
-            None => (super::random()?, 0),
+            Some(Self { log, boot }) => (log, boot.checked_add(1)),
+            None => (super::random()?, Some(first_run())),
         };
-        let boot = boot.checked_add(1).ok_or_else(|| OpenError::Damaged {
+        let boot = boot.ok_or_else(|| OpenError::Damaged {
             file: disk.describe(FILE),
             reason: format!("expected a boot number below {}", u32::MAX),
         })?;
@@ -53,6 +56,12 @@ impl Identity {
         replace(disk, FILE, &contents).map_err(|error| DiskError::new(disk, "writing", FILE, error))?;
         Ok(Self { log, boot })
     }
+}
+
+/// Seconds since 1970, and something else than 0 whatever the clock says.
+fn first_run() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(1).max(1)
 }
 
 #[cfg(test)]
@@ -67,8 +76,17 @@ mod tests {
         assert_eq!(Identity::load(&disk).unwrap(), None);
         let first = Identity::next_run(&disk, None).unwrap();
         let second = Identity::next_run(&disk, Identity::load(&disk).unwrap()).unwrap();
-        assert_eq!((first.boot, second.boot), (1, 2));
-        assert_eq!(first.log, second.log);
+        assert_eq!(second, Identity { boot: first.boot + 1, ..first });
+    }
+
+    /// Whoever removes a log and keeps its readers must not have new events taken for old ones.
+    #[test]
+    fn a_log_in_the_place_of_another_has_other_numbers() {
+        let before = Identity { log: 1, boot: 57 };
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalDisk::buffered(folder.path()).unwrap();
+        let new = Identity::next_run(&disk, None).unwrap();
+        assert!(new.log != before.log && new.boot > 1_700_000_000, "{new:?}");
     }
 
     #[test]
