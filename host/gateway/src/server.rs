@@ -209,7 +209,11 @@ async fn check(gateway: &Gateway, live: &crate::sessions::Live) {
                 live.control.order(Order::Administrative(CHANGED));
             }
         }
-        Err(error) => tracing::error!(device = origin.name, "a change of this device could not be checked: {error}"),
+        Err(error) => {
+            // Nobody will ask again, so the device has to: it is authenticated anew when it comes back.
+            tracing::error!(device = origin.name, "a change of this device could not be checked: {error}");
+            live.control.order(Order::Administrative(CHANGED));
+        }
     }
 }
 
@@ -226,17 +230,15 @@ async fn give_up_waiting(log: Arc<dyn EventLog>) {
 /// A log that has failed takes nothing until a restart, so there is no point in going on.
 async fn stop_on_failed_log(gateway: Arc<Gateway>) {
     let mut state = gateway.log.state();
-    while state.changed().await.is_ok() {
-        let reason = match &*state.borrow_and_update() {
-            log::State::Failed(reason) => reason.clone(),
-            _ => continue,
-        };
-        tracing::error!("the event log has failed, stopping: {reason}");
-        // What is under way gets its error first.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        gateway.stop.cancel();
-        return;
-    }
+    // It may have failed before anybody looked.
+    let reason = match state.wait_for(|state| matches!(state, log::State::Failed(_))).await.as_deref() {
+        Ok(log::State::Failed(reason)) => reason.clone(),
+        _ => return,
+    };
+    tracing::error!("the event log has failed, stopping: {reason}");
+    // What is under way gets its error first.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    gateway.stop.cancel();
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ use crate::json;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How much is looked through at once when a filter leaves little of it.
 const PAGE: Limits = Limits { records: 1000, bytes: 1024 * 1024 };
+/// So many pages, of those that had something that was asked for, go into one answer.
+const USED_PAGES: usize = 8;
 /// So many pages are looked through for one answer, so that a rare kind of event makes no request endless.
 const PAGES: usize = 100;
 
@@ -88,8 +90,9 @@ pub async fn read(State(api): State<Api>, Params(query): Params<EventQuery>) -> 
     let deadline = tokio::time::Instant::now() + wait;
     let mut committed = log.committed();
     let mut events = Vec::new();
-    let mut pages = 0;
+    let (mut pages, mut used) = (0, 0);
     loop {
+        let found = events.len();
         committed.borrow_and_update();
         let limits = Limits { records: if query.is_filtered() { PAGE.records } else { limit }, ..PAGE };
         let page = match &query.reader {
@@ -118,7 +121,9 @@ pub async fn read(State(api): State<Api>, Params(query): Params<EventQuery>) -> 
         }
         position = page.next();
         pages += 1;
-        if !page.is_empty() && pages < PAGES {
+        // What devices send must not decide how large an answer gets.
+        used += usize::from(events.len() > found);
+        if !page.is_empty() && pages < PAGES && used < USED_PAGES {
             continue;
         }
         if !events.is_empty() || pages == PAGES {

@@ -20,6 +20,10 @@ use super::{Local, answer};
 use crate::profile::Profile;
 use crate::route::{self, Route, Slot};
 
+/// Payload bytes after which a batch takes no further drain: decoded, they may take many times as much, and a whole fleet may
+/// have something ready in the same turn.
+const BATCH_BYTES: usize = 1 << 20;
+
 /// Drains that were submitted since the last turn.
 #[derive(Default)]
 pub(super) struct Gather {
@@ -57,7 +61,14 @@ pub(super) async fn run(local: Rc<Local>) {
         // One batch for each profile: a slow plugin must not hold up devices of other profiles.
         while let Some(first) = drains.first() {
             let profile = first.profile.clone();
-            let (batch, others) = drains.into_iter().partition(|drain| Arc::ptr_eq(&drain.profile, &profile));
+            let mut room = BATCH_BYTES;
+            let (batch, others) = drains.into_iter().partition(|drain| {
+                let fits = room > 0 && Arc::ptr_eq(&drain.profile, &profile);
+                if fits {
+                    room = room.saturating_sub(drain.messages.iter().map(|message| message.payload.len()).sum());
+                }
+                fits
+            });
             drains = others;
             tokio::task::spawn_local(process(local.clone(), profile, batch));
         }

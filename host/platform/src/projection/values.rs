@@ -13,6 +13,9 @@ pub(super) const MAX_KEYS: usize = 10_000;
 /// With so many more, those with the oldest values go: in one pass for all of them, so that a device which never uses a
 /// key twice costs little more than others.
 const SURPLUS: usize = MAX_KEYS / 10;
+/// What a row may take in bytes, about; with more, those with the oldest values go until three quarters are left. A row is
+/// loaded, encoded and stored whole, so the devices of one gateway must not be able to make one that fills its memory.
+const MAX_COST: usize = 4 << 20;
 /// What an entry costs in memory beside its texts, roughly.
 pub(super) const ENTRY_COST: usize = 96;
 /// What a row costs beside its entries, roughly.
@@ -57,7 +60,26 @@ impl ValuesRow {
             self.cost += entry_cost;
             self.changed = true;
         }
-        if self.values.len() > MAX_KEYS + SURPLUS { self.drop_oldest(self.values.len() - MAX_KEYS) } else { 0 }
+        let too_many = if self.values.len() > MAX_KEYS + SURPLUS { self.values.len() - MAX_KEYS } else { 0 };
+        let dropped = if too_many > 0 { self.drop_oldest(too_many) } else { 0 };
+        if self.cost > MAX_COST { dropped + self.shrink(MAX_COST / 4 * 3) } else { dropped }
+    }
+
+    /// Drops keys with the oldest values until the row takes no more than so many bytes; it takes more now.
+    fn shrink(&mut self, most: usize) -> usize {
+        let mut entries: Vec<_> =
+            self.values.iter().map(|(key, stamped)| (stamped.time, cost(key, &stamped.value))).collect();
+        entries.sort_unstable();
+        let mut left = self.cost;
+        let mut count = 0;
+        for (_, cost) in entries {
+            if left <= most {
+                break;
+            }
+            left -= cost;
+            count += 1;
+        }
+        self.drop_oldest(count)
     }
 
     /// Drops so many keys, at least one, those with the oldest values.
@@ -103,6 +125,24 @@ fn cost(key: &str, value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A device that sends long texts under ever new keys must not make a row that nobody can load any more.
+    #[test]
+    fn a_row_is_bounded_in_bytes() {
+        let mut row = ValuesRow::stored(Values::new());
+        let mut dropped = 0;
+        for n in 0..1000_i64 {
+            let value = Value::String("x".repeat(60_000));
+            dropped += row.merge(RowKind::LatestValues, Timestamp(n), vec![Entry { key: format!("k{n}"), value }]);
+            assert!(row.cost() <= MAX_COST, "{}", row.cost());
+        }
+        let kept = row.values();
+        assert_eq!((kept.len() + dropped, row.packed().len() < MAX_COST), (1000, true));
+        assert!(
+            kept.len() > 40 && kept.iter().all(|(_, stamped)| stamped.time.0 >= 1000 - kept.len() as i64),
+            "the newest"
+        );
+    }
 
     fn entry(key: String) -> Entry {
         Entry { key, value: Value::Long(0) }
