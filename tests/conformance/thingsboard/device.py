@@ -1,19 +1,10 @@
 """A device with the ThingsBoard SDK: PORT TOKEN."""
 
 import sys
-import time
 
 from tb_device_mqtt import TBDeviceMqttClient, TBPublishInfo
 
-PATIENCE = 120
-
-
-def wait(what, until):
-    started = time.monotonic()
-    while not until():
-        assert time.monotonic() - started < PATIENCE, f"waited in vain for {what}"
-        time.sleep(0.01)
-
+from waiting import wait
 
 port, token = int(sys.argv[1]), sys.argv[2]
 client = TBDeviceMqttClient("127.0.0.1", port, token)

@@ -1,20 +1,11 @@
 """A gateway with the ThingsBoard SDK: PORT TOKEN. It does not count as connected before it has its limits."""
 
 import sys
-import time
 
 from tb_device_mqtt import TBPublishInfo
 from tb_gateway_mqtt import TBGatewayMqttClient
 
-PATIENCE = 120
-
-
-def wait(what, until):
-    started = time.monotonic()
-    while not until():
-        assert time.monotonic() - started < PATIENCE, f"waited in vain for {what}"
-        time.sleep(0.01)
-
+from waiting import wait
 
 port, token = int(sys.argv[1]), sys.argv[2]
 client = TBGatewayMqttClient("127.0.0.1", port, token)

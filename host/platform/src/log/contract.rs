@@ -280,17 +280,19 @@ async fn gap_readers_are_told_what_they_missed(log: Arc<dyn EventLog>) {
     assert_eq!(log.cursors().await[0].skipped, to.0);
 }
 
+/// Appends until it is aborted: every append succeeds sooner or later.
+fn append_without_end(log: &Arc<dyn EventLog>) -> tokio::task::JoinHandle<()> {
+    let log = Arc::clone(log);
+    tokio::spawn(async move {
+        for number in 0.. {
+            log.append(numbers(&*log, number..number + 1)).await.expect("an append that may wait");
+        }
+    })
+}
+
 async fn a_holding_cursor_stops_intake(log: Arc<dyn EventLog>) {
     log.register("sink", Policy::Hold, Start::Oldest).await.expect("a registration");
-    let appending = {
-        let log = Arc::clone(&log);
-        // Never ends by itself: every append succeeds sooner or later.
-        tokio::spawn(async move {
-            for number in 0.. {
-                log.append(numbers(&*log, number..number + 1)).await.expect("an append that may wait");
-            }
-        })
-    };
+    let appending = append_without_end(&log);
     let mut state = log.state();
     for _ in 0..3 {
         let waiting = state.wait_for(|state| *state != State::Running).await.expect("an open log").clone();
@@ -309,14 +311,7 @@ async fn a_holding_cursor_stops_intake(log: Arc<dyn EventLog>) {
 
 async fn the_floor_is_never_passed(log: Arc<dyn EventLog>) {
     log.set_floor(Position(0)).await;
-    let appending = {
-        let log = Arc::clone(&log);
-        tokio::spawn(async move {
-            for number in 0.. {
-                log.append(numbers(&*log, number..number + 1)).await.expect("an append that may wait");
-            }
-        })
-    };
+    let appending = append_without_end(&log);
     let mut state = log.state();
     state.wait_for(|state| matches!(state, State::Waiting(_))).await.expect("an open log");
     assert_eq!(log.oldest(), Position(0));
